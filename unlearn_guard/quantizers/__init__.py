@@ -1,0 +1,1 @@
+"""The 4-bit formats, one file each, behind one protocol."""

@@ -1,0 +1,1 @@
+"""What people read of a finished run; everything comes from run.json."""

@@ -1,0 +1,1 @@
+"""The run directory and the content-addressed store: atomic, resumable, checked on reading."""
