@@ -13,4 +13,6 @@ def bundled(name: str) -> Path:
     for folder in (_PACKAGE, _PACKAGE.parent):
         if (folder / name).exists():
             return folder / name
-    raise FileNotFoundError(f"{name} should ship with unlearn-guard but is not beside {_PACKAGE}; reinstall the package")
+    raise FileNotFoundError(
+        f"{name} should ship with unlearn-guard but is not beside {_PACKAGE}; reinstall the package"
+    )
