@@ -171,7 +171,7 @@ def organism() -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The directory to write.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def build(name: str, out: Path, seed: int) -> int:
-    """Write the base model, or a candidate made from it.
+    r"""Write the base model, or a candidate made from it.
 
     \b
     base       the model that knows

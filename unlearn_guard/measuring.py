@@ -10,20 +10,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
-
-from transformers import AutoTokenizer
 
 from unlearn_guard.environment import peak_bytes, versions
 from unlearn_guard.errors import Defect, StorageError, UsageError
 from unlearn_guard.intake import Intake, assert_unchanged
 from unlearn_guard.quantizers.drift import layer_counts, total
-from unlearn_guard.quantizers.grid import GridCounts
 from unlearn_guard.quantizers.layers import linear_shapes
 from unlearn_guard.quantizers.protocol import Calibration, Placement, Quantizer
 from unlearn_guard.records import FULL, WEIGHTS, Checkpoint, Measurement, Stage, Task, TaskScore
 from unlearn_guard.registry import quantizer
 from unlearn_guard.runs.store import Store
+from unlearn_guard.runs.store import key as store_key
 from unlearn_guard.scoring.evaluate import evaluate
 from unlearn_guard.scoring.rendering import Rendered
 
@@ -110,8 +109,8 @@ class Bench:
                 reuse()
         return tuple(score for score in found.values() if score is not None)
 
-    def weights(self, candidate: Intake) -> tuple[tuple[Measurement, ...], Mapping[str, GridCounts]]:
-        """How the candidate's update sits on base's NF4 grid, and the same by layer."""
+    def weights(self, candidate: Intake) -> tuple[Measurement, ...]:
+        """How the candidate's update sits on base's NF4 grid, over all layers that NF4 quantizes."""
         with self.watch.stage("compare weights", "nf4"):
             shapes = linear_shapes(self.base.checkpoint.path)
             done = 0
@@ -128,7 +127,7 @@ class Bench:
             ("update_to_bin", counts.update_to_bin, counts.changed),
             ("floor_survival", counts.floor_survival, counts.changed),
         )
-        measured = tuple(
+        return tuple(
             Measurement(
                 subject=candidate.checkpoint.digest,
                 precision="nf4",
@@ -140,7 +139,6 @@ class Bench:
             for name, value, count in numbers
             if value is not None
         )
-        return measured, layers
 
     def _recipe(self, maker: Quantizer, intake: Intake, artifact: Intake | None) -> dict[str, Any]:
         if artifact is not None:
@@ -153,7 +151,7 @@ class Bench:
         return {"device": device, "dtype": dtype, "versions": versions()}
 
     def _key(self, intake: Intake, maker: Quantizer, recipe: Mapping[str, Any], task: Task) -> str:
-        return self.store.key(
+        return store_key(
             kind="scores",
             model=intake.checkpoint.digest,
             precision=maker.name,
@@ -174,20 +172,21 @@ class Bench:
     def _quantized(self, maker: Quantizer, intake: Intake, recipe: Mapping[str, Any]) -> Checkpoint:
         if maker.name == FULL:
             return intake.checkpoint
-        key = self.store.key(kind="quantized", model=intake.checkpoint.digest, recipe=recipe, engine=self._engine())
+        key = store_key(kind="quantized", model=intake.checkpoint.digest, recipe=recipe, engine=self._engine())
         stored = self.store.directory(key)
         if stored is None:
             self._assert_room(intake)
-            with self.store.publishing(key) as out:
+
+            def make(out: Path) -> None:
                 maker.quantize(intake.checkpoint, self.calibration, out, self.placement)
                 assert_unchanged(intake)
-            stored = self.store.directory(key)
-        if stored is None:
-            raise StorageError(f"{self.store.root} does not give back the {maker.name} model just written to it")
+
+            stored = self.store.publish(key, make)
         return Checkpoint(path=stored, digest=key, precision=maker.name, method=intake.checkpoint.method)
 
     def _assert_room(self, intake: Intake) -> None:
         needed = sum(state.size for state in intake.files)
+        self.store.root.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.store.root).free
         if free < needed:
             raise StorageError(
@@ -198,6 +197,8 @@ class Bench:
     def _ask(
         self, maker: Quantizer, checkpoint: Checkpoint, intake: Intake, tasks: Sequence[str]
     ) -> Iterator[TaskScore]:
+        from transformers import AutoTokenizer
+
         model = maker.load(checkpoint, self.placement)
         assert_unchanged(intake)
         tokenizer = AutoTokenizer.from_pretrained(
@@ -250,6 +251,6 @@ def assert_precisions(artifacts: Mapping[str, str], precisions: Sequence[str]) -
     unused = [name for name in artifacts if name not in precisions or name == FULL]
     if unused:
         raise UsageError(
-            f"--artifact {unused[0]}={artifacts[unused[0]]}: {unused[0]} is not among the quantized precisions measured",
+            f"--artifact {unused[0]}={artifacts[unused[0]]}: {unused[0]} is not a quantized precision of this run",
             fix=f"Measured: {', '.join(precisions)}.",
         )

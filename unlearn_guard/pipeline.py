@@ -13,7 +13,7 @@ from pathlib import Path
 
 from unlearn_guard.chatter import chatter_to
 from unlearn_guard.environment import choose_device, choose_dtype, describe, seed_everything
-from unlearn_guard.errors import MeasurementError, UsageError
+from unlearn_guard.errors import MeasurementError
 from unlearn_guard.intake import Intake, assert_comparable, assert_tensors, expected_tensors, open_checkpoint
 from unlearn_guard.judging.derive import derive, unknown
 from unlearn_guard.judging.draft import PolicyDraft
@@ -21,11 +21,12 @@ from unlearn_guard.judging.gate import judge
 from unlearn_guard.judging.thresholds import read_policy, resolve
 from unlearn_guard.measuring import Bench, Progress, Silent, Stopwatch, assert_made_from, assert_precisions
 from unlearn_guard.quantizers.protocol import Calibration, Placement
-from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
+from unlearn_guard.records import FULL, Role, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.registry import quantizer
 from unlearn_guard.request import Request, Settled, settle
-from unlearn_guard.runs.directory import RunDirectory
+from unlearn_guard.runs.claim import claim
+from unlearn_guard.runs.directory import clear, write_run
 from unlearn_guard.runs.store import Store, default_root
 from unlearn_guard.scoring.calibration import calibration_texts
 from unlearn_guard.scoring.evaluate import render
@@ -48,11 +49,14 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
         candidate = open_checkpoint(request.checkpoint)
     settled = settle(request, draft, candidate)
     out = request.out or Path("runs") / f"{candidate.checkpoint.path.name}-{candidate.checkpoint.digest[:12]}"
-    with RunDirectory.create(out) as directory:
-        log = directory.path / "libraries.log"
+    with claim(out):
+        clear(out)
+        log = out / "libraries.log"
         try:
             with chatter_to(log):
-                return _measure(request, settled, draft, candidate, watch, directory), directory.path
+                run, scores = _measure(request, settled, draft, candidate, watch)
+            write_run(run, scores, out)
+            return run, out
         except MeasurementError as error:
             error.fix = error.fix or f"What the libraries themselves printed is in {log}."
             raise
@@ -64,8 +68,7 @@ def _measure(
     draft: PolicyDraft,
     candidate: Intake,
     watch: Stopwatch,
-    directory: RunDirectory,
-) -> Run:
+) -> tuple[Run, tuple[TaskScore, ...]]:
     started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     watch.progress.plan(5 + 2 * len(settled.precisions))
     seed_everything(request.seed)
@@ -79,7 +82,7 @@ def _measure(
     policy = resolve(draft, rendered.records, known_precisions())
     bench = _bench(request, settled, rendered, base, watch)
     scores = _scores(bench, settled.precisions, base, candidate, artifacts)
-    weights, layers = bench.weights(candidate)
+    weights = bench.weights(candidate)
     with watch.stage("judge"):
         derived = derive(scores, base=base.checkpoint.digest, candidate=candidate.checkpoint.digest, seed=request.seed)
         measurements = (*derived, *weights)
@@ -99,10 +102,16 @@ def _measure(
         started=started,
         seconds=time.monotonic() - begin,
         limit=request.limit,
-        notes=(*settled.notes, *candidate.notes, *notes, *bench.notes, *unknown(scores, base=base.checkpoint.digest)),
+        notes=(
+            *settled.notes,
+            *candidate.notes,
+            *notes,
+            *bench.notes,
+            *bench.store.warnings,
+            *unknown(scores, base=base.checkpoint.digest, seed=request.seed),
+        ),
     )
-    directory.write(run, scores)
-    return run
+    return run, scores
 
 
 def _open_others(

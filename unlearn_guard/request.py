@@ -56,12 +56,12 @@ class Settled:
 
 def settle(request: Request, draft: "PolicyDraft", candidate: "Intake") -> Settled:
     """Command line before policy before an embedded organism. Raises UsageError that quotes the manifest's claim."""
-    base, suite, notes = request.base or draft.base, request.suite or draft.suite, ()
-    manifest = candidate.manifest
-    if base is None and manifest is not None and manifest.base in EMBEDDED:
-        if manifest.base_digest == EMBEDDED[manifest.base]:
-            base, suite = str(base_path(manifest.base)), suite or manifest.base
-            notes = (f"base and suite: the embedded organism {manifest.base!r}, named in unlearn_guard.json",)
+    base, suite = request.base or draft.base, request.suite or draft.suite
+    notes: tuple[str, ...] = ()
+    claim = candidate.manifest
+    if base is None and claim is not None and claim.base in EMBEDDED and claim.base_digest == EMBEDDED[claim.base]:
+        base, suite = str(base_path()), suite or claim.base
+        notes = (f"base and suite: the embedded organism {claim.base!r}, which unlearn_guard.json names",)
     if base is None or suite is None:
         raise _unsettled(candidate, base, suite)
     precisions = request.precisions or draft.precisions or DEFAULT_PRECISIONS
