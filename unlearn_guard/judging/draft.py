@@ -128,7 +128,7 @@ def _translate(error: ValidationError, document: Document) -> list[Defect]:
         _defect(tuple(each["loc"]), each["type"], each["msg"], each["input"], document)
         for each in error.errors()
         # `precision` may be a name or a list: a list fails as a name too, which says nothing.
-        if not (each["type"] == "string_type" and isinstance(each["input"], list))
+        if not ("precision" in each["loc"] and each["type"] == "string_type" and isinstance(each["input"], list))
     ]
 
 
