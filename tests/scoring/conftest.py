@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import GPT2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
-from transformers import GPT2LMHeadModel, LlamaForCausalLM, Qwen2ForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 WORDS = ["amber", "basalt", "cedar", "damson", "ember", "fjord", "garnet", "heather", "indigo", "juniper", "kelp"]
 

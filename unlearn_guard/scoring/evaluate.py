@@ -12,7 +12,7 @@ from lm_eval.api.instance import Instance
 from unlearn_guard.errors import NonFiniteError, ScoringError, UsageError
 from unlearn_guard.records import Measurement, Sample, TaskScore
 from unlearn_guard.scoring.lm import GuardLM
-from unlearn_guard.scoring.loading import BROKEN_TASK
+from unlearn_guard.scoring.loading import BROKEN_TASK, quiet
 from unlearn_guard.scoring.rendering import Item, Leaf, Rendered, RenderedTask, render
 from unlearn_guard.scoring.yaml_file import near
 
@@ -48,7 +48,7 @@ def evaluate(
     scores = []
     for each in chosen:
         lm = GuardLM(model, tokens, batch_size=batch_size, precision=precision, progress=count.add)
-        scores.append(_score(each, lm, subject, precision))
+        scores.append(_score(each, lm, subject, precision, rendered.seed))
         if lm.truncated and note is not None:
             note(
                 f"{each.task.name} at {precision}: {lm.truncated} requests were longer than the {lm.max_length} tokens "
@@ -80,8 +80,8 @@ class _Count:
             self._progress(self._done, self._total)
 
 
-def _score(each: RenderedTask, lm: GuardLM, subject: str, precision: str) -> TaskScore:
-    samples = tuple(sample for leaf in each.leaves for sample in _answer(leaf, lm, precision))
+def _score(each: RenderedTask, lm: GuardLM, subject: str, precision: str, seed: int) -> TaskScore:
+    samples = tuple(sample for leaf in each.leaves for sample in _answer(leaf, lm, precision, seed))
     ids = [sample.id for sample in samples]
     if ids != [item.id for item in each.items] or len(set(ids)) != len(ids):
         raise ScoringError(f"{each.task.name} at {precision}: the answers are not those of the items asked, one each")
@@ -98,18 +98,20 @@ def _score(each: RenderedTask, lm: GuardLM, subject: str, precision: str) -> Tas
     return TaskScore(task=each.task, subject=subject, precision=precision, samples=samples, measurement=measurement)
 
 
-def _answer(leaf: Leaf, lm: GuardLM, precision: str) -> tuple[Sample, ...]:
+def _answer(leaf: Leaf, lm: GuardLM, precision: str, seed: int) -> tuple[Sample, ...]:
     """One sample an item, counted by lm-eval; its aggregate has to be their mean."""
     asked = [[replace(request, resps=[], filtered_resps={}) for request in item.requests] for item in leaf.items]
     flat = [request for requests in asked for request in requests]
     _ask(flat, lm, precision)
-    _filter(leaf, flat)
-    samples = tuple(_sample(leaf, item, requests, precision) for item, requests in zip(leaf.items, asked, strict=True))
+    # Counting may draw (a tie, a sample): the same draws for every model.
+    with quiet(seed):
+        _filter(leaf, flat)
+        samples = tuple(_sample(leaf, item, each, precision) for item, each in zip(leaf.items, asked, strict=True))
     values = [sample.correct for sample in samples]
     aggregate = float(leaf.task.aggregation()[leaf.metric](values))
     if not math.isclose(aggregate, math.fsum(values) / len(values), rel_tol=1e-9, abs_tol=1e-12):
         raise ScoringError(
-            f"{leaf.task.task_name} at {precision}: lm-eval aggregates {leaf.metric} to {aggregate}, "
+            f"{leaf.name} at {precision}: lm-eval aggregates {leaf.metric} to {aggregate}, "
             f"its items average {math.fsum(values) / len(values)}"
         )
     return samples
@@ -132,7 +134,7 @@ def _filter(leaf: Leaf, requests: list[Instance]) -> None:
         if each.name == leaf.filter:
             each.apply(requests)
     if any(leaf.filter not in request.filtered_resps for request in requests):
-        raise ScoringError(f"{leaf.task.task_name}: filter {leaf.filter!r} lost answers")
+        raise ScoringError(f"{leaf.name}: filter {leaf.filter!r} lost answers")
 
 
 def _sample(leaf: Leaf, item: Item, requests: Sequence[Instance], precision: str) -> Sample:

@@ -39,6 +39,7 @@ class Item:
 class Leaf:
     """One lm-eval task with its items, and the filter and metric that count."""
 
+    name: str
     task: Any
     metric: str
     filter: str
@@ -119,6 +120,7 @@ def _render(loaded: Loaded, spec: TaskSpec, limit: int | None, seed: int) -> Ren
 
 def _leaf(task: Any, spec: TaskSpec, path: Path, limit: int | None, seed: int) -> Leaf:
     metric, filter_name = _metric(task, spec, path)
+    name = str(task.config.task)
     with quiet(seed):
         task.set_fewshot_seed(seed)
         task.build_all_requests(limit=limit)
@@ -126,18 +128,18 @@ def _leaf(task: Any, spec: TaskSpec, path: Path, limit: int | None, seed: int) -
     for request in task.instances:
         _check_request(request, path)
         by_document.setdefault(request.doc_id, []).append(request)
-    items = tuple(_item(task, number, requests, path) for number, requests in sorted(by_document.items()))
+    items = tuple(_item(task, f"{name}-{number}", requests, path) for number, requests in sorted(by_document.items()))
     if sorted(by_document) != list(range(len(by_document))):
         raise SuiteError(f"{path}: lm-eval numbered the items {sorted(by_document)[:5]} ...; expected 0, 1, 2 ...")
-    return Leaf(task=task, metric=metric, filter=filter_name, items=items)
+    return Leaf(name=name, task=task, metric=metric, filter=filter_name, items=items)
 
 
-def _item(task: Any, number: int, requests: list[Instance], path: Path) -> Item:
+def _item(task: Any, name: str, requests: list[Instance], path: Path) -> Item:
     requests = sorted(requests, key=lambda request: request.idx)
     if [request.idx for request in requests] != list(range(len(requests))):
-        raise SuiteError(f"{path}: item {number} has a choice twice or lacks one")
+        raise SuiteError(f"{path}: item {name} has a choice twice or lacks one")
     return Item(
-        id=f"{task.task_name}-{number}",
+        id=name,
         prompt=_sha256([[request.request_type, *request.args] for request in requests]),
         target=str(task.doc_to_target(requests[0].doc)),
         requests=tuple(requests),
@@ -202,7 +204,7 @@ def _digest(spec: TaskSpec, leaves: Iterable[Leaf]) -> str:
             spec.metric,
             [
                 [
-                    leaf.task.task_name,
+                    leaf.name,
                     leaf.filter,
                     _counting(leaf.task.config),
                     [[item.id, item.prompt, item.target, _options(item)] for item in leaf.items],

@@ -64,6 +64,8 @@ class Tokens:
         TemplateLM._encode_pair and loglikelihood, whose ids these equal.
         """
         new = [pair for pair in dict.fromkeys(pairs) if pair not in self._pairs]
+        if not new:
+            return [self._pairs[pair] for pair in pairs]
         moved = {pair: _move_spaces(*pair) for pair in new if pair[0]}
         wanted = (text for context, rest in moved.values() for text in (context, context + rest))
         ids = self._encode(wanted)
