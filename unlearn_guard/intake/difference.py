@@ -23,6 +23,8 @@ NOT_SHAPING = (
     "_num_labels",
     "quantization_config",
     "compression_config",
+    "id2label",
+    "label2id",
 )
 """Keys of config.json that shape no weight and no answer beyond rounding."""
 
@@ -108,7 +110,7 @@ def _shaping(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         f"{path}: {key}": value
         for path, section in sections(config)
-        if not any(part in path for part in ("quantization_config", "compression_config"))
+        if not set(path.split(": ")) & set(NOT_SHAPING)
         for key, value in section.items()
         if key not in NOT_SHAPING and value is not None and not isinstance(value, Mapping)
     }

@@ -4,6 +4,7 @@ transformers fills a tensor that is missing with random numbers and says so in a
 has forgotten, too. This is the only file of intake that imports torch, and only when it is called.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -49,16 +50,7 @@ def expected_tensors(config_dir: Path) -> Expected:
         config = AutoConfig.from_pretrained(str(config_dir), trust_remote_code=False, local_files_only=True)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        ImportError,
-        ArithmeticError,
-        RuntimeError,
-        OSError,
-    ) as error:
+    except _config_errors() as error:
         found = f"a config that transformers refuses ({type(error).__name__}: {shown(str(error))})"
         expected = "a causal language model that transformers implements"
         fix = "Mend the config, or install a transformers release that knows the model."
@@ -72,6 +64,14 @@ def expected_tensors(config_dir: Path) -> Expected:
     layouts += [{name.removeprefix(prefix): shape for name, shape in layout.items()} for layout in tuple(layouts)]
     ignorable = tuple(sorted(model._keys_to_ignore_on_load_unexpected or ()))
     return Expected(layouts=tuple(layouts), tied=dict(model.all_tied_weights_keys), ignorable=ignorable)
+
+
+def _config_errors() -> tuple[type[Exception], ...]:
+    """What transformers raises on a config it does not like; it has no class of its own for that."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    plain = (ValueError, TypeError, KeyError, AttributeError, ImportError, ArithmeticError, RuntimeError, OSError)
+    return (*plain, StrictDataclassError)
 
 
 def _shapes(state: Mapping[str, object]) -> dict[str, tuple[int, ...]]:
@@ -139,6 +139,7 @@ def resolved_config(config: Mapping[str, object]) -> dict[str, object] | None:
     if model_type not in CONFIG_MAPPING:
         return None
     try:
-        return dict(CONFIG_MAPPING[model_type].from_dict(dict(config)).to_dict())
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError):
+        filled: dict[str, object] = json.loads(CONFIG_MAPPING[model_type].from_dict(dict(config)).to_json_string(False))
+    except _config_errors():
         return None  # the literal differences then stand
+    return filled

@@ -27,8 +27,8 @@ TOKENIZER_FILES = (
     "chat_template.json",
 )
 DOCUMENTS = ("config.json", "generation_config.json", "unlearn_guard.json", "model.safetensors.index.json")
-_PICKLE = re.compile(r".*\.(bin|pt|pth|pkl|pickle|ckpt|joblib|npy|npz|msgpack|h5)", re.IGNORECASE)
-_CODE = re.compile(r".*\.(py|so|pyc|sh)", re.IGNORECASE)
+_PICKLE = re.compile(r".*\.(bin|pt|pth|pkl|pickle|ckpt|joblib|npy|npz|msgpack|h5)", re.IGNORECASE | re.DOTALL)
+_CODE = re.compile(r".*\.(py|so|pyc|sh)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
