@@ -71,6 +71,22 @@ def test_names_without_the_base_model_s_prefix_are_read_too(implied: Expected, t
     check(tmp_path, {name.removeprefix("model."): tensor for name, tensor in weights().items()}, implied)
 
 
+def test_a_gpt2_without_prefix_and_head_is_read(tmp_path: Path) -> None:
+    """As the first GPT-2 lies on the hub: names without `transformer.`, the tied head left out, causal masks stored."""
+    from safetensors.torch import load_file, save_file
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = write(tmp_path)
+    GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=32)).save_pretrained(folder)
+    made = load_file(folder / "model.safetensors")
+    save_file({name.removeprefix("transformer."): made[name] for name in made}, folder / "model.safetensors")
+    expected = expected_tensors(folder)
+    assert_tensors(open_checkpoint(folder), expected)
+    save_file({name: made[name] for name in made if "wte" not in name}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"wte\.weight': found nothing"):
+        assert_tensors(open_checkpoint(folder), expected)
+
+
 def test_what_transformers_saves_is_what_is_expected(tmp_path: Path) -> None:
     """A mixture's experts are stored one by one and loaded as one tensor."""
     from transformers import AutoConfig, AutoModelForCausalLM

@@ -26,12 +26,12 @@ class Expected:
     """Names and shapes of a model's tensors, in each layout that transformers loads.
 
     `layouts` holds the model's own names, the names it is saved under where these differ (the experts of
-    a mixture are stored one by one), and those without the base model's prefix. `tied` maps a name
-    that may be absent to the one it shares. `ignorable` are patterns of buffers the model class skips.
+    a mixture are stored one by one), and those without the base model's prefix. `tied` pairs names
+    that share one tensor, of which either may be absent. `ignorable` are patterns of buffers the model class skips.
     """
 
     layouts: tuple[Shapes, ...]
-    tied: Mapping[str, str]
+    tied: tuple[tuple[str, str], ...]
     ignorable: tuple[str, ...]
 
 
@@ -62,8 +62,11 @@ def expected_tensors(config_dir: Path) -> Expected:
     layouts = [own] if own == stored else [stored, own]
     prefix = f"{model.base_model_prefix}."
     layouts += [{name.removeprefix(prefix): shape for name, shape in layout.items()} for layout in tuple(layouts)]
+    tied = dict(model.all_tied_weights_keys)
+    bare = {name.removeprefix(prefix): source.removeprefix(prefix) for name, source in tied.items()}
+    ties = [*tied.items(), *(pair for pair in bare.items() if pair not in tied.items())]
     ignorable = tuple(sorted(model._keys_to_ignore_on_load_unexpected or ()))
-    return Expected(layouts=tuple(layouts), tied=dict(model.all_tied_weights_keys), ignorable=ignorable)
+    return Expected(layouts=tuple(layouts), tied=tuple(ties), ignorable=ignorable)
 
 
 def _config_errors() -> tuple[type[Exception], ...]:
@@ -100,7 +103,8 @@ def _differences(tensors: Iterable[Tensor], layout: Shapes, expected: Expected) 
     for name in sorted(set(layout) | set(found)):
         where = f"tensor {shown(name)}"
         if name not in found:
-            if expected.tied.get(name) not in found and not _source_is_there(name, found, expected):
+            partners = {other for pair in expected.tied if name in pair for other in pair}
+            if not partners & set(found):
                 shape = list(layout[name])
                 defects.append(Defect(where=where, found="nothing", expected=f"shape {shape}"))
         elif name not in layout:
@@ -113,13 +117,9 @@ def _differences(tensors: Iterable[Tensor], layout: Shapes, expected: Expected) 
     return defects + _untied(found, expected.tied)
 
 
-def _source_is_there(name: str, found: Mapping[str, Tensor], expected: Expected) -> bool:
-    return any(source == name and target in found for target, source in expected.tied.items())
-
-
-def _untied(found: Mapping[str, Tensor], tied: Mapping[str, str]) -> list[Defect]:
+def _untied(found: Mapping[str, Tensor], tied: Iterable[tuple[str, str]]) -> list[Defect]:
     defects = []
-    for name, source in tied.items():
+    for name, source in tied:
         if name in found and source in found and found[name].digest != found[source].digest:
             other = f"other values than {shown(source)}, to which config.json ties it"
             fix = "Leave it out, or set tie_word_embeddings to false."

@@ -45,19 +45,7 @@ def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
         expected = "tokenizer.json (or tokenizer.model, or vocab.json and merges.txt)"
         raise refusal("tokenizer", "none", expected, "`tokenizer.save_pretrained(directory)` writes it.")
     defects: list[Defect] = []
-    digests, documents, jinja = [], {}, None
-    for name in names:
-        with gather(defects):
-            raw = read_bytes(folder.files[name], at_most=LARGEST)
-            digests.append([name, hashlib.sha256(raw).hexdigest()])
-            if name.endswith(".json"):
-                documents[name] = parse_object(raw, name)
-            elif name == "chat_template.jinja":
-                jinja = _text(raw, name)
-            elif name.endswith(".model"):
-                _check_protobuf(raw, name)
-            elif not raw:
-                raise refusal(name, "an empty file", "a vocabulary", "Copy the file again.")
+    digests, documents, jinja = _read_files(folder, names, defects)
     settings = documents.get("tokenizer_config.json", {})
     defects += check_no_code(settings, "tokenizer_config.json")
     template = chosen_template(jinja, settings)
@@ -69,23 +57,38 @@ def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
             size = _size(documents["tokenizer.json"])
             vocabulary = _vocabulary(documents["tokenizer.json"])
     if size is not None and embedding_rows is not None and size > embedding_rows:
+        found, expected = f"ids up to {size - 1}", f"ids below {embedding_rows}, the embedding's rows"
         fix = "Use the tokenizer that this model was trained with, or resize its embedding."
-        found = f"ids up to {size - 1}"
-        defects.append(
-            Defect(
-                where="tokenizer.json",
-                found=found,
-                expected=f"ids below {embedding_rows}, the embedding's rows",
-                fix=fix,
-            )
-        )
+        defects.append(Defect(where="tokenizer.json", found=found, expected=expected, fix=fix))
     if defects:
         raise CheckpointError("The tokenizer cannot be used", defects)
-    digest = hashlib.sha256(canonical(digests)).hexdigest()
+    digest = hashlib.sha256(canonical([list(pair) for pair in digests])).hexdigest()
     sources = tuple((name, each) for name, each in digests if name not in _SETTINGS and not name.endswith(".jinja"))
     return Tokenizer(
         digest=digest, vocabulary=vocabulary, sources=sources, size=size, settings=settings, template=template
     )
+
+
+def _read_files(
+    folder: Folder, names: tuple[str, ...], defects: list[Defect]
+) -> tuple[list[tuple[str, str]], dict[str, dict[str, Any]], str | None]:
+    """The digest of each file, the JSON ones parsed, and the text of chat_template.jinja."""
+    digests: list[tuple[str, str]] = []
+    documents: dict[str, dict[str, Any]] = {}
+    jinja = None
+    for name in names:
+        with gather(defects):
+            raw = read_bytes(folder.files[name], at_most=LARGEST)
+            digests.append((name, hashlib.sha256(raw).hexdigest()))
+            if name.endswith(".json"):
+                documents[name] = parse_object(raw, name)
+            elif name == "chat_template.jinja":
+                jinja = _text(raw, name)
+            elif name.endswith(".model"):
+                _check_protobuf(raw, name)
+            elif not raw:
+                raise refusal(name, "an empty file", "a vocabulary", "Copy the file again.")
+    return digests, documents, jinja
 
 
 def _text(raw: bytes, name: str) -> str:
