@@ -47,10 +47,18 @@ def read_tensor(files: Mapping[str, Path], name: str) -> torch.Tensor:
 
 
 def assert_untouched(source: Mapping[str, Path], written: Mapping[str, Path], names: list[str]) -> None:
-    """Refuse a quantized directory in which one of these tensors is not bit for bit the source's."""
-    changed = [name for name in names if not torch.equal(read_tensor(source, name), read_tensor(written, name))]
+    """Refuse a quantized directory in which one of these tensors is not the source's.
+
+    Its dtype may be a lower one (gptqmodel stores what an fp32 model does not quantize in bf16): then the
+    source's values are cast before comparing. Otherwise bit for bit.
+    """
+    changed = [name for name in names if not _same(read_tensor(source, name), read_tensor(written, name))]
     if changed:
-        raise QuantizationError(f"the quantizer changed tensors that stay in full precision: {', '.join(changed[:5])}")
+        raise QuantizationError(f"the quantizer changed tensors that it does not quantize: {', '.join(changed[:5])}")
+
+
+def _same(source: torch.Tensor, written: torch.Tensor) -> bool:
+    return written.is_floating_point() and torch.equal(source.to(written.dtype), written)
 
 
 def load_model(path: Path, placement: Placement, **options: Any) -> "PreTrainedModel":
