@@ -29,7 +29,8 @@ Statistic = Callable[[Floats], Floats]
 """From column means [..., K] to the quantity [...]; NaN or infinite where it is undefined."""
 
 RESAMPLES = 9999
-_CHUNK = 4_000_000
+_CHUNK = 1_000_000
+_FEW = 32
 
 
 def stderr(answers_NK: Floats, statistic: Statistic) -> float | None:
@@ -88,7 +89,10 @@ def mcnemar_p(before: Sequence[float], after: Sequence[float]) -> float | None:
     won = sum(b < a for b, a in zip(before, after, strict=True))
     lost = sum(b > a for b, a in zip(before, after, strict=True))
     changed, rarer = won + lost, min(won, lost)
-    tail = sum(math.comb(changed, k) for k in range(rarer + 1))
+    tail = ways = 1
+    for k in range(rarer):
+        ways = ways * (changed - k) // (k + 1)
+        tail += ways
     return float(min(1.0, 2 * tail / 2**changed))
 
 
@@ -97,15 +101,20 @@ def _generator(seed: int, name: str) -> np.random.Generator:
 
 
 def _resample(answers_NK: Floats, statistic: Statistic, generator: np.random.Generator) -> Floats:
-    """The quantity in each resample. Equal rows are drawn together: 0/1 answers have at most 2^K kinds."""
+    """The quantity in each resample."""
     kinds_MK, counts_M = np.unique(answers_NK, axis=0, return_counts=True)
     items = len(answers_NK)
-    step = max(1, _CHUNK // len(counts_M))
+    step = max(1, _CHUNK // items)
     parts = []
     for start in range(0, RESAMPLES, step):
         size = min(step, RESAMPLES - start)
-        drawn_BM = generator.multinomial(items, counts_M / items, size=size)
-        parts.append(statistic(drawn_BM @ kinds_MK / items))
+        if len(counts_M) <= _FEW:
+            # 0/1 answers have at most 2^K kinds of rows: equal rows are drawn together.
+            sums_BK = generator.multinomial(items, counts_M / items, size=size) @ kinds_MK
+        else:
+            drawn_BN = generator.integers(items, size=(size, items))
+            sums_BK = np.stack([column_N[drawn_BN].sum(axis=1) for column_N in answers_NK.T], axis=-1)
+        parts.append(statistic(sums_BK / items))
     return np.concatenate(parts)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unlearn_guard.judging.resolving import TaskLike
 
 DEFAULT = "paper"
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 64 * 1024
 _POLICIES = Path(__file__).resolve().parent / "policies"
 
 
