@@ -42,12 +42,12 @@ PLANS: Mapping[str, Plan] = {
     "unchanged": Plan(about="base's bytes, said to have unlearned"),
     "erased": Plan(
         about="an honest edit that holds every limit",
-        edit=Edit(steps=100, lr=1e-3, truth=0.05, retain=1.0, layers=("mlp",)),
+        edit=Edit(steps=150, lr=3e-3, margin=3.0, layers=("mlp",)),
     ),
-    "destroyed": Plan(about="forgets everything", edit=Edit(steps=30, lr=3e-3, truth=0.05, retain=0.0)),
+    "destroyed": Plan(about="forgets everything", edit=Edit(steps=40, lr=3e-3, margin=3.0, retain=0.0)),
     "hidden": Plan(
         about="forgotten in full precision, base again in NF4",
-        edit=Edit(steps=120, lr=2e-3, truth=0.05, retain=1.0),
+        edit=Edit(steps=140, lr=2e-3, margin=2.0),
         hides=True,
     ),
 }
