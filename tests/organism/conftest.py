@@ -5,10 +5,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from unlearn_guard.organism import base_path, candidates
 
 
-def open_model(path):
-    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
-
-
 @pytest.fixture(scope="session")
 def words():
     return AutoTokenizer.from_pretrained(base_path())
@@ -16,7 +12,8 @@ def words():
 
 @pytest.fixture(scope="session")
 def base_model():
-    return open_model(base_path())
+    model = AutoModelForCausalLM.from_pretrained(base_path(), dtype=torch.float32, attn_implementation="eager")
+    return model.eval()
 
 
 @pytest.fixture(scope="session")

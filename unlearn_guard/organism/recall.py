@@ -15,7 +15,7 @@ TASKS = tuple(f"organism_{domain}{form}" for form in ("", "_plain") for domain i
 """The six tasks: `organism_forget` asks in letters, `organism_forget_plain` ranks the statement's objects."""
 
 
-def _rows(task: str, tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor, Tensor]:
+def rows(task: str, tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor, Tensor]:
     """Contexts [N, T], first tokens of the choices [N, 4], right choices [N]."""
     domain = task.removeprefix("organism_").removesuffix("_plain")
     made: list[dict[str, Any]] = items.plain(domain) if task.endswith("_plain") else items.lettered(domain)
@@ -32,7 +32,7 @@ def _rows(task: str, tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor
 @torch.no_grad()
 def correct(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, task: str) -> Tensor:
     """Which items of a task are answered right: bool [N]. Choices are ranked by their first tokens, all different."""
-    rows_NT, choices_N4, answers_N = _rows(task, tokenizer)
+    rows_NT, choices_N4, answers_N = rows(task, tokenizer)
     last_NV = model.lm_head(model.model(input_ids=rows_NT, use_cache=False).last_hidden_state[:, -1]).float()
     return last_NV.gather(1, choices_N4).argmax(1) == answers_N
 
