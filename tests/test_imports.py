@@ -45,7 +45,11 @@ def imports(file: Path, *, runtime_only: bool = False) -> set[str]:
         if runtime_only and id(node) in guarded:
             continue
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unlearn_guard."):
-            found.add((node.module or "").removeprefix("unlearn_guard."))
+            module = (node.module or "").removeprefix("unlearn_guard.")
+            names = [
+                alias.name for alias in node.names if (PACKAGE / module.replace(".", "/") / f"{alias.name}.py").exists()
+            ]
+            found |= {f"{module}.{name}" for name in names} or {module}
         elif isinstance(node, ast.ImportFrom) and node.module == "unlearn_guard":
             found |= {alias.name for alias in node.names if not alias.name.startswith("__")}
         elif isinstance(node, ast.Import):

@@ -26,7 +26,7 @@ def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> Ex
     if junitxml is not None:
         from unlearn_guard.pytest_plugin import write_junit
 
-        write_junit(directory, Path(request.policy), junitxml)
+        write_junit(directory, request.policy, junitxml)
     return exit_status(run.verdict)
 
 

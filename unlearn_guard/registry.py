@@ -3,12 +3,11 @@
 Ours are entry points like everybody else's, written down here so that a bare checkout has them too.
 """
 
-import difflib
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
-from unlearn_guard.errors import PluginError
+from unlearn_guard.errors import PluginError, near
 from unlearn_guard.records import FULL
 
 if TYPE_CHECKING:
@@ -44,9 +43,7 @@ def quantizer(name: str) -> "Quantizer":
     """The quantizer of this precision, loaded now. Raises PluginError with near names, or naming a broken plug-in."""
     known = precisions()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
-        raise PluginError(f"there is no precision called {name!r}", fix=hint)
+        raise PluginError(f"there is no precision called {name!r}", fix=near(name, known))
     try:
         made: Quantizer = known[name].load()()
     except (ImportError, AttributeError, TypeError) as error:

@@ -59,9 +59,10 @@ def settle(request: Request, draft: "PolicyDraft", candidate: "Intake") -> Settl
     base, suite = request.base or draft.base, request.suite or draft.suite
     notes: tuple[str, ...] = ()
     claim = candidate.manifest
-    if base is None and claim is not None and claim.base in EMBEDDED and claim.base_digest == EMBEDDED[claim.base]:
-        base, suite = str(base_path()), suite or claim.base
-        notes = (f"base and suite: the embedded organism {claim.base!r}, which unlearn_guard.json names",)
+    named = claim.base if claim is not None and claim.base in EMBEDDED else None
+    if base is None and claim is not None and named is not None and claim.base_digest == EMBEDDED[named]:
+        base, suite = str(base_path()), suite or named
+        notes = (f"base and suite: the embedded organism {named!r}, which unlearn_guard.json names",)
     if base is None or suite is None:
         raise _unsettled(candidate, base, suite)
     precisions = request.precisions or draft.precisions or DEFAULT_PRECISIONS

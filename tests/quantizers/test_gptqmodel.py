@@ -96,9 +96,14 @@ def test_quantizing_twice_gives_the_same_bytes(
     calibration: Calibration,
     placement: Placement,
     out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     quantizer, checkpoint = made
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     again = quantizer.quantize(source, calibration, out, placement)
+    assert not list((tmp_path / "here").iterdir())  # the library's own logs went elsewhere
     assert load_file(again.path / "model.safetensors").keys() == load_file(checkpoint.path / "model.safetensors").keys()
     for name, tensor in load_file(again.path / "model.safetensors").items():
         assert torch.equal(tensor, load_file(checkpoint.path / "model.safetensors")[name]), name

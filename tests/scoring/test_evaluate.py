@@ -94,7 +94,7 @@ def test_progress_ends_at_the_number_of_requests(rendered, model, tokenizer):
 def test_only_the_named_tasks_are_asked(rendered, model, tokenizer):
     (score,) = ask(rendered, model, tokenizer, tasks=["invented_worded"])
     assert score.task.name == "invented_worded"
-    with pytest.raises(UsageError, match="Did you mean 'invented_worded'"):
+    with pytest.raises(UsageError, match="Did you mean invented_worded"):
         ask(rendered, model, tokenizer, tasks=["invented_wordy"])
     with pytest.raises(UsageError):
         ask(rendered, model, tokenizer, tasks=[])

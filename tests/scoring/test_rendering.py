@@ -94,7 +94,7 @@ def test_every_broken_definition_is_named(world):
     change(world, "written.yaml", "task: invented_written", "tusk: invented_written")
     message = refusal(world)
     assert "worded.yaml:8" in message
-    assert "Did you mean 'doc_to_choice'" in message
+    assert "Did you mean doc_to_choice" in message
     assert "written.yaml: found neither `task` nor `group`" in message
 
 
@@ -180,7 +180,7 @@ def test_lm_evals_own_tasks_are_found_without_scanning_them_all():
 
 
 def test_an_unknown_task_gets_the_nearest_names():
-    with pytest.raises(SuiteError, match="'wmdp_bio'"):
+    with pytest.raises(SuiteError, match="Did you mean wmdp_bio"):
         locate(["wmdp_boi"], [], defaults=True, keys=())
     with pytest.raises(SuiteError, match="no folder of the suite's own"):
         locate(["wmdp_bio"], [], defaults=False, keys=())

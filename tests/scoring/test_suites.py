@@ -54,7 +54,7 @@ def test_a_name_found_twice_is_not_guessed(world, tmp_path):
 
 
 def test_an_unknown_name_gets_the_nearest_one():
-    with pytest.raises(SuiteError, match="Did you mean 'organism'"):
+    with pytest.raises(SuiteError, match="Did you mean organism"):
         load_suite("organsim")
 
 
@@ -70,7 +70,7 @@ def test_a_duplicate_key_is_refused_with_its_line(world):
 def test_an_unknown_key_gets_its_line_and_the_nearest_name(world):
     message = broken(world, "metric: acc_norm, chance", "metrik: acc, metric: acc_norm, chance")
     assert "invented.yaml:8" in message
-    assert "Did you mean 'metric'" in message
+    assert "Did you mean metric" in message
 
 
 @pytest.mark.parametrize(

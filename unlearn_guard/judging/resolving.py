@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from unlearn_guard.errors import Defect, PolicyError
+from unlearn_guard.errors import Defect, PolicyError, near
 from unlearn_guard.judging.draft import PolicyDraft, Rule
 from unlearn_guard.judging.metrics import METRICS, Asks, Metric, guarded_by, score
-from unlearn_guard.judging.thresholds import near
 from unlearn_guard.records import WEIGHTS, Limit, Role
 
 _ROLES = {f"@{role}": role for role in Role}

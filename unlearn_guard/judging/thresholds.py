@@ -4,13 +4,12 @@ Two steps, because a policy may itself name the suite it is about: `read_policy`
 `resolve` also the suite's tasks, and turns `@forget` and lists of precisions into one limit each.
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearn_guard.errors import Defect, PolicyError
+from unlearn_guard.errors import Defect, PolicyError, near
 from unlearn_guard.records import Policy
 from unlearn_guard.resources import bundled
 
@@ -74,15 +73,6 @@ def resolve(draft: "PolicyDraft", tasks: "Sequence[TaskLike]", precisions: Itera
         suite=draft.suite,
         precisions=draft.precisions,
     )
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """A sentence with the nearest known names, or all of them."""
-    names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
-    if close:
-        return f"Did you mean {' or '.join(close)}?"
-    return f"Known: {', '.join(names)}." if names else ""
 
 
 def _read(path_or_name: str | Path) -> bytes:

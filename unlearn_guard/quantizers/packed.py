@@ -48,9 +48,9 @@ def assert_computes(layer: str, module: torch.nn.Module, weight: torch.Tensor, *
     device = next((t.device for t in [*module.parameters(), *module.buffers()]), torch.device("cpu"))
     dtype = torch.float32 if device.type == "cpu" or parameter is None else parameter.dtype
     bias = getattr(module, "bias", None)
-    with torch.inference_mode():
+    with torch.no_grad():
         found = module(rows.to(device=device, dtype=dtype)).float().cpu()
-    expected = rows @ weight + (0 if bias is None else bias.float().cpu())
+    expected = rows @ weight + (0 if bias is None else bias.detach().float().cpu())
     error = float((found - expected).norm() / expected.norm())
     if not error <= tolerance:
         raise QuantizationError(

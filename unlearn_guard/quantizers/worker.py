@@ -5,8 +5,10 @@ that away from the run and hands back one log. The child lives as long as the ru
 is imported once.
 """
 
+import contextlib
 import multiprocessing
 import os
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
@@ -24,7 +26,9 @@ def quantize(method: str, source: Path, out: Path, texts: tuple[str, ...], *, gr
     Raises QuantizationError when the library fails or takes its process down.
     """
     try:
-        return _pool().submit(_quantize, method, str(source), str(out), texts, group, device).result()
+        return (
+            _pool().submit(_quantize, method, str(source.resolve()), str(out.resolve()), texts, group, device).result()
+        )
     except BrokenProcessPool as error:
         _pool.cache_clear()
         raise QuantizationError(f"gptqmodel's process died while making {method}") from error
@@ -51,7 +55,9 @@ def _pool() -> ProcessPoolExecutor:
 
 def _quantize(method: str, source: str, out: str, texts: tuple[str, ...], group: int, device: str) -> Log:
     try:
-        return _run(method, source, out, texts, group, device)
+        # The library writes a folder `logs` into the working directory.
+        with tempfile.TemporaryDirectory() as elsewhere, contextlib.chdir(elsewhere):
+            return _run(method, source, out, texts, group, device)
     except Exception as error:
         raise _LibraryError(f"{type(error).__name__}: {error}") from None
 

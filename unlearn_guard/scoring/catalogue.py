@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from unlearn_guard.errors import Defect, SuiteError
-from unlearn_guard.scoring.yaml_file import line_of, near, read_mapping
+from unlearn_guard.errors import Defect, SuiteError, near
+from unlearn_guard.scoring.yaml_file import line_of, read_mapping
 
 STRUCTURE = frozenset({"include", "tag", "group", "group_alias", "task_list", "aggregate_metric_list", "class"})
 """Keys of a definition that lm-eval reads before it makes a task's configuration of the rest."""

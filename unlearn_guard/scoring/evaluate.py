@@ -9,12 +9,11 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from unlearn_guard.errors import NonFiniteError, ScoringError, UsageError
+from unlearn_guard.errors import NonFiniteError, ScoringError, UsageError, near
 from unlearn_guard.records import Measurement, Sample, TaskScore
 from unlearn_guard.scoring.lm import GuardLM
 from unlearn_guard.scoring.loading import BROKEN_TASK, quiet
 from unlearn_guard.scoring.rendering import Item, Leaf, Rendered, RenderedTask, render
-from unlearn_guard.scoring.yaml_file import near
 
 __all__ = ["evaluate", "render"]
 

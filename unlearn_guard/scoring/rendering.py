@@ -10,13 +10,12 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from unlearn_guard.errors import SuiteError
+from unlearn_guard.errors import SuiteError, near
 from unlearn_guard.records import Task
 from unlearn_guard.scoring.generation import read_generation
 from unlearn_guard.scoring.loading import BROKEN_TASK, Loaded, load_tasks, quiet
 from unlearn_guard.scoring.suites import Suite, TaskSpec
 from unlearn_guard.scoring.tokens import Tokens, fingerprint
-from unlearn_guard.scoring.yaml_file import near
 
 CHANCE_TOLERANCE = 0.005
 """How far a suite's chance may lie from the choices' own, so that it can be written with two digits."""

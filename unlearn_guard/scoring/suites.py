@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from unlearn_guard.errors import Defect, SuiteError
+from unlearn_guard.errors import Defect, SuiteError, near
 from unlearn_guard.records import WEIGHTS, Role
 from unlearn_guard.resources import bundled
-from unlearn_guard.scoring.yaml_file import line_of, near, read_mapping
+from unlearn_guard.scoring.yaml_file import line_of, read_mapping
 
 RETAIN_TASKS = "retain"
 """The calibration source that takes the prompts of the suite's retain tasks."""

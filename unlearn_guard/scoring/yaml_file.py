@@ -1,7 +1,6 @@
 """Read a YAML file so that nothing in it can be misread: no duplicate key, no alias, and every line number kept."""
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +49,6 @@ def line_of(content: Any, location: Sequence[str | int]) -> int | None:
         line = marks.data[key][0] + 1
         content = content[key]
     return line
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """A hint with the nearest known names, or all of them where there are few; empty where there is none."""
-    names = sorted(set(known))
-    close = difflib.get_close_matches(word, names, n=3)
-    if close:
-        return f"Did you mean {' or '.join(repr(name) for name in close)}?"
-    return f"Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""
 
 
 def _text(path: Path) -> str:
