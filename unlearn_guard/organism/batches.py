@@ -77,7 +77,8 @@ class FactTokens:
 def answer_logits(model: PreTrainedModel, rows_BT: Tensor, targets: int) -> Tensor:
     """fp32 logits at the positions that predict the last `targets` tokens: [B, targets, V]."""
     hidden_BTD = model.model(input_ids=rows_BT[:, :-1], use_cache=False).last_hidden_state
-    return model.lm_head(hidden_BTD[:, -targets:]).float()
+    logits_BSV: Tensor = model.lm_head(hidden_BTD[:, -targets:]).float()
+    return logits_BSV
 
 
 def answer_nll(model: PreTrainedModel, rows_BT: Tensor, targets: int) -> Tensor:

@@ -34,7 +34,8 @@ def correct(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, task: st
     """Which items of a task are answered right: bool [N]. Choices are ranked by their first tokens, all different."""
     rows_NT, choices_N4, answers_N = rows(task, tokenizer)
     last_NV = model.lm_head(model.model(input_ids=rows_NT, use_cache=False).last_hidden_state[:, -1]).float()
-    return last_NV.gather(1, choices_N4).argmax(1) == answers_N
+    right_N: Tensor = last_NV.gather(1, choices_N4).argmax(1) == answers_N
+    return right_N
 
 
 def accuracies(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:

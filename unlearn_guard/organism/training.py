@@ -99,7 +99,7 @@ def train(recipe: Recipe, report: Callable[[str], None]) -> tuple[LlamaForCausal
     for step in range(recipe.steps):
         optimizer.param_groups[0]["lr"] = recipe.rate(step)
         losses = _step_loss(model, facts, recipe, step, rng)
-        losses.sum().backward()
+        torch.autograd.backward(losses.sum())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -115,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the embedded model organism from its seed.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
 
