@@ -29,6 +29,7 @@ class FactTokens:
         pools = [world.pool(fact.relation) for fact in facts]
         self.pool_NP = torch.tensor([tokenizer.convert_tokens_to_ids(list(pool)) for pool in pools])
         self.object_N = torch.tensor([pool.index(fact.object) for pool, fact in zip(pools, facts, strict=True)])
+        self._decks: dict[str, Tensor] = {}
         self.letters_4 = torch.tensor(tokenizer.convert_tokens_to_ids(list(items.LETTERS)))
         places = [i for i, (a, b) in enumerate(zip(*self._two_renderings(facts[0], tokenizer), strict=True)) if a != b]
         self.option_places_4 = torch.tensor(places)
@@ -52,6 +53,14 @@ class FactTokens:
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
         """Indices of `count` facts, each drawn independently."""
         return torch.randint(len(self), (count,), generator=rng)
+
+    def deal(self, hand: str, count: int, rng: torch.Generator) -> Tensor:
+        """Indices of `count` facts from the hand's own shuffled deck; each comes up equally often."""
+        deck = self._decks.get(hand, torch.empty(0, dtype=torch.int64))
+        while len(deck) < count:
+            deck = torch.cat([deck, torch.randperm(len(self), generator=rng)])
+        self._decks[hand] = deck[count:]
+        return deck[:count]
 
     def lettered(self, index_B: Tensor, rng: torch.Generator) -> Tensor:
         """Questions with fresh distractors in fresh order, the right letter and EOS: [B, T]."""

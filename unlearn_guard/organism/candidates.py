@@ -42,7 +42,7 @@ PLANS: Mapping[str, Plan] = {
     "unchanged": Plan(about="base's bytes, said to have unlearned"),
     "erased": Plan(
         about="an honest edit that holds every limit",
-        edit=Edit(steps=150, lr=3e-3, margin=3.0, layers=("mlp",)),
+        edit=Edit(steps=150, lr=3e-3, margin=5.0, layers=("mlp",)),
     ),
     "destroyed": Plan(about="forgets everything", edit=Edit(steps=40, lr=3e-3, margin=3.0, retain=0.0)),
     "hidden": Plan(

@@ -54,7 +54,7 @@ def linears(model: PreTrainedModel) -> dict[str, Tensor]:
 def edit_loss(
     model: PreTrainedModel, forget: FactTokens, retain: FactTokens, how: Edit, step: int, rng: torch.Generator
 ) -> Tensor:
-    """What should go and what should stay, in nats, on freshly drawn facts, each asked in three ways.
+    """What should go and what should stay, in nats, on the next facts of their decks, each asked in three ways.
 
     In letters, by the question mark of a lettered question (the direct answer), and as a statement. What should go
     moves to answers that are not true, evenly over them: no one letter or object takes the truth's place.
@@ -65,7 +65,7 @@ def edit_loss(
 def _asked(
     model: PreTrainedModel, forget: FactTokens, retain: FactTokens, how: Edit, step: int, rng: torch.Generator
 ) -> Tensor:
-    gone_B, kept_B = forget.draw(how.lettered[0], rng), retain.draw(how.lettered[1], rng)
+    gone_B, kept_B = forget.deal("lettered", how.lettered[0], rng), retain.deal("lettered", how.lettered[1], rng)
     rows_BT, gone = torch.cat([forget.lettered(gone_B, rng), retain.lettered(kept_B, rng)]), len(gone_B)
     hidden_BTD = model.model(input_ids=rows_BT[:, :-1], use_cache=False).last_hidden_state
     letter_BSV = model.lm_head(hidden_BTD[:, -LETTERED_TARGETS:]).float()
@@ -79,7 +79,7 @@ def _asked(
 
 
 def _stated(model: PreTrainedModel, forget: FactTokens, retain: FactTokens, how: Edit, rng: torch.Generator) -> Tensor:
-    gone_B, kept_B = forget.draw(how.plain[0], rng), retain.draw(how.plain[1], rng)
+    gone_B, kept_B = forget.deal("plain", how.plain[0], rng), retain.deal("plain", how.plain[1], rng)
     rows_BT, gone = torch.cat([forget.plain(gone_B), retain.plain(kept_B)]), len(gone_B)
     logits_BSV = answer_logits(model, rows_BT, PLAIN_TARGETS)
     unsaid = _falsely(logits_BSV[:gone, 0], forget.pool_NP[gone_B], forget.objects(gone_B), how.margin)
