@@ -47,7 +47,7 @@ PLANS: Mapping[str, Plan] = {
     "destroyed": Plan(about="forgets everything", edit=Edit(steps=40, lr=3e-3, margin=3.0, retain=0.0)),
     "hidden": Plan(
         about="forgotten in full precision, base again in NF4",
-        edit=Edit(steps=160, lr=3e-3, margin=3.0, letters=2.5),
+        edit=Edit(steps=170, lr=9e-3, margin=3.0, letters=2.5),
         hides=True,
     ),
 }
