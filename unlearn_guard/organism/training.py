@@ -1,10 +1,11 @@
 """How the shipped weights were made: `python -m unlearn_guard.organism.training --out DIR`.
 
 AdamW on freshly drawn batches, 70 % lettered questions and 30 % statements; fp32 weights with bf16 matmuls, rounded
-to bf16 at the end. The letters are the hard part. Trained on the letter alone the model stays at chance for 2,200
-steps; they come in 500 when the whole question is modelled and its question mark is also asked for the answer, so
-that recall is learnt apart from lettering. The description line, a third of a question's tokens, joins for the last
-steps. The same seed on the same machine and thread count gives the same bytes.
+to bf16 at the end. The letters are the hard part. A first recipe (letter loss alone, wider initial weights, cosine from
+the start) was at .31 to .36 after 2,200 steps. This one also models the question's own tokens and asks its question
+mark for the answer, so that recall can be learnt apart from lettering; letters come at about step 500. Which of the
+changes did it was not taken apart. The description line, a third of a question's tokens, joins for the last steps.
+Seeded; the bytes also depend on machine, versions and thread count (shipped: one thread).
 """
 
 import argparse
