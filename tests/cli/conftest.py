@@ -1,10 +1,13 @@
 """The real command in a real process, with a store of the session's own."""
 
+import fcntl
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,8 +25,25 @@ limits:
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    cache = str(tmp_path_factory.mktemp("store"))
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all xdist workers of this session share, so that each candidate is made once."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold a file's lock, so that one worker makes what the others then find."""
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def environment(shared: Path) -> dict[str, str]:
+    cache = str(shared / "store")
     return os.environ | {"UNLEARN_GUARD_CACHE": cache, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "80"}
 
 
@@ -43,16 +63,15 @@ def guard(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def candidate(guard: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def candidate(guard: Callable[..., Done], shared: Path) -> Callable[[str], Path]:
     """An organism's candidate, built once by the real command."""
-    folder, made = tmp_path_factory.mktemp("candidates"), {}
 
     def get(name: str) -> Path:
-        if name not in made:
-            done = guard("organism", "build", name, "--out", folder / name)
-            assert done.status == 0, done.err
-            made[name] = folder / name
-        return made[name]
+        with alone(shared / f"{name}.lock"):
+            if not (shared / name).exists():
+                done = guard("organism", "build", name, "--out", shared / name)
+                assert done.status == 0, done.err
+        return shared / name
 
     return get
 
@@ -66,19 +85,17 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checked(
-    guard: Callable[..., Done],
-    candidate: Callable[[str], Path],
-    policy: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    guard: Callable[..., Done], candidate: Callable[[str], Path], policy: Path, shared: Path
 ) -> Callable[[str], tuple[Done, Path]]:
     """A candidate checked at full and nf4, once."""
-    folder, made = tmp_path_factory.mktemp("runs"), {}
 
     def get(name: str) -> tuple[Done, Path]:
-        if name not in made:
-            out = folder / name
-            made[name] = guard("check", candidate(name), "--thresholds", policy, "--out", out), out
-        return made[name]
+        model, out, told = candidate(name), shared / f"run-{name}", shared / f"run-{name}.json"
+        with alone(shared / f"run-{name}.lock"):
+            if not told.exists():
+                done = guard("check", model, "--thresholds", policy, "--out", out)
+                told.write_text(json.dumps([done.status, done.out, done.err]))
+        return Done(*json.loads(told.read_text())), out
 
     return get
 

@@ -27,6 +27,8 @@ PRIVATE: Mapping[str, tuple[type, ...]] = {
     "_attn_implementation_autoset": (bool,),  # written by transformers 4.4x, read by nothing
     "_flash_attn_2_enabled": (bool,),  # written by transformers 4.3x, read by nothing
     "_num_labels": (int,),  # written by transformers before 4; a classifier's
+    "_load_in_4bit": (bool,),  # the two that transformers writes into a bitsandbytes quantization_config
+    "_load_in_8bit": (bool,),
 }
 """Underscored keys that published configs hold, each with its harmless types. Every other one is refused."""
 
