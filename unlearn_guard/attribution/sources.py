@@ -82,6 +82,12 @@ class SourceDeltas:
         weight = found.output_weight.float()
         return weight if found.attention_out is None else weight * found.attention_out.scale_D[:, None]
 
+    def masks(self, mask_U: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """A number per source as one per kept head value, [H * head_dim], and one per MLP, layer by layer."""
+        heads = self._decoder.graph.heads
+        for layer, part in enumerate(mask_U[1:].split(heads + 1)):
+            yield layer, part[:heads].repeat_interleave(self._decoder.head_dim), part[heads]
+
     def times_one(self, grad_BTD: Tensor, before: int) -> Tensor:
         """Sum over T and D of dA_u * grad for the first `before` sources, [B, before]: the gradient is projected."""
         assert self.input is not None
