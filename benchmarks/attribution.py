@@ -219,7 +219,17 @@ def main():
 
 
 def _child(way, pairs, batch):
-    command = [sys.executable, "-m", "benchmarks.attribution", "--way", way, "--pairs", str(pairs), "--batch", str(batch)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.attribution",
+        "--way",
+        way,
+        "--pairs",
+        str(pairs),
+        "--batch",
+        str(batch),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
     if done.returncode:
         raise SystemExit(done.stderr)

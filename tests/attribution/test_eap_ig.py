@@ -3,18 +3,16 @@
 import numpy as np
 import pytest
 import torch
+
 from tests.attribution.tiny_models import FAMILIES, GROUPS, HEADS, random_pairs, tiny
 from tests.oracles import eap_ig as literal
-
 from unlearn_guard.attribution.eap_ig import attribute
 from unlearn_guard.attribution.graph import EdgeSet
 from unlearn_guard.errors import NonFiniteError, SuiteError, UsageError
 
 
 def by_hand(model, pair, steps, groups=GROUPS):
-    return literal.scores(
-        model, pair.clean, pair.corrupted, pair.target, pair.wrong, steps, heads=HEADS, groups=groups
-    )
+    return literal.scores(model, pair.clean, pair.corrupted, pair.target, pair.wrong, steps, heads=HEADS, groups=groups)
 
 
 def assert_same(found, expected):
@@ -31,7 +29,9 @@ def test_agrees_with_the_literal_version_on_every_edge(family):
         expected = by_hand(model, pair, 3)
         assert set(found.edges) == set(expected)
         assert_same(found.scores_NE[item], [expected[edge] for edge in found.edges])
-        assert found.clean_N[item] == pytest.approx(literal.metric(model, pair.clean, pair.target, pair.wrong), rel=1e-5)
+        assert found.clean_N[item] == pytest.approx(
+            literal.metric(model, pair.clean, pair.target, pair.wrong), rel=1e-5
+        )
         assert found.corrupted_N[item] == pytest.approx(
             literal.metric(model, pair.corrupted, pair.target, pair.wrong), rel=1e-5
         )

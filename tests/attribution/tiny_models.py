@@ -53,7 +53,12 @@ def random_pairs(count, *, length=7, seed=1, wrong=3, vocabulary=VOCABULARY):
             corrupted[position] = 3 + (clean[position] + 5) % (vocabulary - 3)
         answers = torch.randperm(vocabulary, generator=generator)[: wrong + 1].tolist()
         pairs.append(
-            Pair(clean=tuple(clean), corrupted=tuple(corrupted), target=answers[0], wrong=tuple(answers[1:]),
-                 where=f"pair {item}")
+            Pair(
+                clean=tuple(clean),
+                corrupted=tuple(corrupted),
+                target=answers[0],
+                wrong=tuple(answers[1:]),
+                where=f"pair {item}",
+            )
         )
     return pairs

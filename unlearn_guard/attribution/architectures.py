@@ -5,6 +5,7 @@ same module names and another graph.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +112,7 @@ class Decoder:
 def decoder_of(model: nn.Module) -> Decoder:
     """Find the nodes and readers of a model. Raises UsageError naming what is missing, all at once."""
     family = _family(model)
-    config = model.config
+    config: Any = model.config
     heads, groups = config.num_attention_heads, config.num_key_value_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     _check_modules(model, family)

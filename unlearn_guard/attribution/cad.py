@@ -24,17 +24,17 @@ _NAMES = ("cad", "as_c", "as_nc")
 
 def cad(base: EdgeScores, candidate: EdgeScores, circuit: Circuit) -> float:
     """Circuit attribution divergence over the edges into the circuit's MLPs. Unbounded above; exactly 0 for one model."""
-    return float(_divergence(*_aligned(base, candidate, circuit))[0])
+    return float(_divergence(*_aligned(base, candidate, circuit))[0, 0])
 
 
 def as_c(base: EdgeScores, candidate: EdgeScores, circuit: Circuit) -> float:
     """Change of the scores inside the circuit, as a share of all attribution of the base."""
-    return float(_divergence(*_aligned(base, candidate, circuit))[1])
+    return float(_divergence(*_aligned(base, candidate, circuit))[1, 0])
 
 
 def as_nc(base: EdgeScores, candidate: EdgeScores, circuit: Circuit) -> float:
     """Change of the scores outside the circuit, as a share of all attribution of the base."""
-    return float(_divergence(*_aligned(base, candidate, circuit))[2])
+    return float(_divergence(*_aligned(base, candidate, circuit))[2, 0])
 
 
 def _aligned(base: EdgeScores, candidate: EdgeScores, circuit: Circuit) -> tuple[Floats, Floats, NDArray[np.bool_]]:
@@ -104,9 +104,7 @@ def measure(
     )  # fmt: skip
 
 
-def bootstrap(
-    statistic: Callable[[Floats], Floats], items: int, width: int, resamples: int, seed: int
-) -> Floats:
+def bootstrap(statistic: Callable[[Floats], Floats], items: int, width: int, resamples: int, seed: int) -> Floats:
     """`statistic` [M, R] of weights [R, items] that each sum to 1, in chunks that keep [R, width] small: [M, resamples]."""
     generator = np.random.default_rng(seed)
     return np.concatenate([statistic(w) for w in _weights(generator, items, width, resamples)], axis=1)

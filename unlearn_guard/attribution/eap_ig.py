@@ -12,7 +12,7 @@ Source: Hanna et al. 2024 (EAP-IG), as in hannamw/EAP-IG; ours: heads under a po
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,8 @@ class Metric:
         if logits.shape[:2] != (len(ids_BT), 1):
             raise UsageError(f"{type(self._model).__name__} ignored logits_to_keep=1: logits {tuple(logits.shape)}")
         answers, weights = self._answers_BA.repeat(repeats, 1), self._weights_BA.repeat(repeats, 1)
-        return (logits[:, -1].gather(1, answers.to(logits.device)).float() * weights.to(logits.device)).sum(1)
+        chosen: Tensor = logits[:, -1].gather(1, answers.to(logits.device)).float() * weights.to(logits.device)
+        return chosen.sum(1)
 
 
 def _batch(
@@ -150,8 +151,6 @@ _SIDES = ("clean", "corrupted")
 
 @contextmanager
 def _all(managers: Sequence[Any]) -> Iterator[None]:
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         for manager in managers:
             stack.enter_context(manager)

@@ -18,9 +18,7 @@ from unlearn_guard.attribution.sources import SourceDeltas
 from unlearn_guard.errors import MeasurementError, UsageError
 
 
-def faithfulness(
-    model: nn.Module, pairs: Sequence[Pair], *, circuit: Collection[str], edges: Collection[str]
-) -> float:
+def faithfulness(model: nn.Module, pairs: Sequence[Pair], *, circuit: Collection[str], edges: Collection[str]) -> float:
     """(M(circuit) - M(corrupted)) / (M(clean) - M(corrupted)), each M the mean over pairs.
 
     1: the circuit does what the model does. 0: it does no more than the corrupted prompt. The clean prompt
@@ -41,7 +39,9 @@ def faithfulness(
             totals += torch.tensor(_one(decoder, pair, patched), dtype=torch.float64)
     clean, corrupted, remaining = totals.tolist()
     if clean == corrupted:
-        raise MeasurementError("the metric is the same on clean and corrupted prompts: there is nothing to be faithful to")
+        raise MeasurementError(
+            "the metric is the same on clean and corrupted prompts: there is nothing to be faithful to"
+        )
     return float((remaining - corrupted) / (clean - corrupted))
 
 

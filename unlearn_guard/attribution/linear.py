@@ -5,6 +5,7 @@ the module does to the unit vectors, so no format is parsed here.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,9 @@ def is_linear(module: nn.Module) -> bool:
     return all(isinstance(getattr(module, name, None), int) for name in ("in_features", "out_features"))
 
 
-def is_packed(module: nn.Module) -> bool:
+def is_packed(module: Any) -> bool:
     """True for a linear layer that keeps its weight in some other form than nn.Linear's matrix."""
-    weight = getattr(module, "weight", None)
+    weight: Any = getattr(module, "weight", None)
     dense = isinstance(weight, Tensor) and weight.is_floating_point()
     return is_linear(module) and not (
         isinstance(module, nn.Linear) and dense and weight.shape == (module.out_features, module.in_features)
@@ -29,19 +30,20 @@ def is_packed(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def dense_weight(module: nn.Module, like: Tensor) -> Tensor:
+def dense_weight(module: Any, like: Tensor) -> Tensor:
     """W [out, in] of a linear layer, in `like`'s dtype and on its device if it has to be unpacked.
 
     An nn.Linear gives its own parameter, without a copy.
     """
     if not is_packed(module):
-        return module.weight  # type: ignore[return-value]
+        weight: Tensor = module.weight
+        return weight
     width = module.in_features
     columns = []
     nothing = module(like.new_zeros(1, 1, width))
-    for start in range(0, width, _PROBE_ROWS):  # type: ignore[call-overload]
-        rows = torch.arange(start, min(start + _PROBE_ROWS, width), device=like.device)  # type: ignore[call-overload]
-        unit = nn.functional.one_hot(rows, width).to(like.dtype)  # type: ignore[arg-type]
+    for start in range(0, width, _PROBE_ROWS):
+        rows = torch.arange(start, min(start + _PROBE_ROWS, width), device=like.device)
+        unit = nn.functional.one_hot(rows, width).to(like.dtype)
         columns.append((module(unit[None]) - nothing)[0])
     return torch.cat(columns).T.contiguous()
 
@@ -52,7 +54,7 @@ def dense_bias(module: nn.Module) -> Tensor | None:
     return bias if isinstance(bias, Tensor) and bias.numel() else None
 
 
-def packed_linears(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def packed_linears(model: nn.Module) -> Iterator[tuple[str, Any]]:
     """Name and module of each linear layer with a packed weight."""
     return ((name, module) for name, module in model.named_modules() if is_packed(module))
 
@@ -69,13 +71,15 @@ def check_gradients(model: nn.Module, like: Tensor) -> None:
         if (found := _gradient_fault(module, like))
     ]
     if broken:
-        fix = "These kernels only infer. Call attribution.linear.make_dense(model) first: same weights, ordinary layers."
+        fix = (
+            "These kernels only infer. Call attribution.linear.make_dense(model) first: same weights, ordinary layers."
+        )
         raise UsageError("attribution needs gradients that this quantized model does not give", broken, fix=fix)
 
 
-def _gradient_fault(module: nn.Module, like: Tensor) -> str | None:
+def _gradient_fault(module: Any, like: Tensor) -> str | None:
     generator = torch.Generator().manual_seed(0)
-    x_1TI = torch.randn(1, 2, module.in_features, generator=generator).to(like)  # type: ignore[arg-type]
+    x_1TI = torch.randn(1, 2, module.in_features, generator=generator).to(like)
     x_1TI.requires_grad_()
     with torch.enable_grad():
         y_1TO = module(x_1TI)
@@ -102,7 +106,7 @@ def make_dense(model: nn.Module) -> list[str]:
     replaced = []
     for name, module in list(packed_linears(model)):
         bias = dense_bias(module)
-        plain = nn.Linear(module.in_features, module.out_features, bias=bias is not None, device="meta")  # type: ignore[arg-type]
+        plain = nn.Linear(module.in_features, module.out_features, bias=bias is not None, device="meta")
         plain.weight = nn.Parameter(dense_weight(module, like), requires_grad=False)
         if bias is not None:
             plain.bias = nn.Parameter(bias.detach().to(like), requires_grad=False)

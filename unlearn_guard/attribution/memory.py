@@ -54,7 +54,9 @@ def memory(
     )
 
 
-def rows_within(config: Any, budget: int, *, tokens: int, steps: int, edges: EdgeSet = EdgeSet.MLP, dtype_bytes: int = 2) -> int:
+def rows_within(
+    config: Any, budget: int, *, tokens: int, steps: int, edges: EdgeSet = EdgeSet.MLP, dtype_bytes: int = 2
+) -> int:
     """The largest `rows`, in whole items while one fits, whose peak stays within `budget` bytes.
 
     Raises UsageError where not even one row fits.

@@ -77,7 +77,8 @@ def read_pairs(path: Path, tokenizer: Any | None = None) -> tuple[Pair, ...]:
 
 
 def _all_or_errors(summary: str, lines: Iterable[tuple[str, str]], tokenizer: Any | None) -> tuple[Pair, ...]:
-    pairs, defects = [], []
+    pairs: list[Pair] = []
+    defects: list[Defect] = []
     for where, line in lines:
         try:
             pairs.append(_parse(where, line, tokenizer))
@@ -116,7 +117,7 @@ def _from_ids(where: str, held: dict[str, Any]) -> Pair:
     )
 
 
-def _one_id(where: str, value: object) -> int:
+def _one_id(where: str, value: Any) -> int:
     """A token id, alone or as a list of one."""
     ids = value if isinstance(value, list) else [value]
     if len(ids) != 1 or not _is_ids(ids):
@@ -232,7 +233,7 @@ def _next_token(tokenizer: Any, prompt: str, answer: str, where: str) -> int:
     unknown = getattr(tokenizer, "unk_token_id", None)
     if after[-1] == unknown:
         raise _refused(where, f"{answer!r}, unknown to the tokenizer", "a word of its vocabulary")
-    return after[-1]
+    return int(after[-1])
 
 
 def _tokens_inside(tokenizer: Any, prompt: str, stem: str, where: str) -> list[int]:

@@ -25,7 +25,7 @@ class Readers:
         self._scores = [torch.zeros(batch, len(block.readers), block.before) for block in self._blocks]
         self._steps = 0
 
-    def scores_BE(self) -> Tensor:  # noqa: N802  (B and E are shapes)
+    def scores_BE(self) -> Tensor:
         """The sum over IG steps seen so far, edges in the graph's order."""
         return torch.cat([scores.flatten(1) for scores in self._scores], dim=1)
 
@@ -52,7 +52,8 @@ class Readers:
 
     def _by_step(self, rows: Tensor) -> Tensor:
         """[steps * B, ...] -> [steps, B, ...]"""
-        return rows.unflatten(0, (self._steps, self._batch))
+        split: Tensor = rows.unflatten(0, (self._steps, self._batch))
+        return split
 
     def _single_hook(self, index: int, block: Block, norm: Norm) -> Any:
         """A reader with a norm of its own: an MLP, or the logits."""
@@ -69,7 +70,7 @@ class Readers:
         return forward
 
     def _attention_hooks(self, index: int, block: Block) -> list[Any]:
-        """Queries, keys and values: one norm, whose output's gradient is complete once each projection gave its part."""
+        """Queries, keys and values: one norm, whose gradient is whole once each projection gave its part."""
         layer = self._decoder.layers[block.layer]
         seen: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -133,7 +134,8 @@ class Readers:
     def _read_weight(self, layer: Layer, like: Tensor) -> Tensor:
         """W_q, W_k, W_v stacked, times the norm's scale: [R, d, D] in fp32."""
         weight = torch.cat([part.weight(like).float() for part in layer.projections])
-        return (weight * layer.attention_norm.scale_D).unflatten(0, (-1, self._decoder.head_dim))
+        split: Tensor = (weight * layer.attention_norm.scale_D).unflatten(0, (-1, self._decoder.head_dim))
+        return split
 
     def _block_length(self, readers: int, heads: int) -> int:
         """Positions at a time, so that written-out readers and heads of one layer stay within the bound."""

@@ -142,9 +142,7 @@ class Table:
 def table(scores: EdgeScores, heaviest: int = 20) -> Table:
     """The heaviest edges by |score| and the mass by layer. Edges into `logits` count in `total` alone."""
     ranked = sorted(zip(scores.edges, scores.scores, strict=True), key=lambda pair: (-abs(pair[1]), pair[0]))
-    return Table(
-        edges=tuple(ranked[:heaviest]), layers=layer_masses(scores), total=math.fsum(map(abs, scores.scores))
-    )
+    return Table(edges=tuple(ranked[:heaviest]), layers=layer_masses(scores), total=math.fsum(map(abs, scores.scores)))
 
 
 def layer_masses(scores: EdgeScores) -> tuple[LayerMass, ...]:

@@ -104,7 +104,8 @@ class SourceDeltas:
         heads = self.heads[layer]
         assert heads is not None
         product = (grad_BTD @ self.write_weight(layer)).mul_(heads)
-        return product.unflatten(-1, (self._decoder.graph.heads, self._decoder.head_dim)).sum((1, 3))
+        summed: Tensor = product.unflatten(-1, (self._decoder.graph.heads, self._decoder.head_dim)).sum((1, 3))
+        return summed
 
     def times_many(self, grad_BRTD: Tensor, positions: slice, layers: int) -> Tensor:
         """The same for R readers at some positions and every source before layer `layers`, [B, R, before].
