@@ -125,7 +125,7 @@ def decoder_of(model: nn.Module) -> Decoder:
         graph=Graph(layers=len(blocks), heads=heads, groups=groups),
         first=blocks[0],
         layers=tuple(_layer(block, family, sizes, like) for block in blocks),
-        final_norm=_norm(model.model.norm, family),  # type: ignore[union-attr, arg-type]
+        final_norm=_norm(model.model.norm, family),
         head_dim=head_dim,
         width=config.hidden_size,
     )
@@ -179,7 +179,7 @@ def _layer(block: nn.Module, family: _Family, sizes: tuple[int, int, int], like:
         attention_norm=norms[0],
         projections=_projections(block, family, sizes),
         output=output,  # type: ignore[arg-type]
-        output_weight=dense_weight(output, like).detach(),  # type: ignore[arg-type]
+        output_weight=dense_weight(output, like).detach(),
         attention_out=norms[2] if sandwich else None,
         mlp_norm=norms[1],
         mlp=norms[3].module if sandwich else block.mlp,  # type: ignore[arg-type]

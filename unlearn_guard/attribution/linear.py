@@ -1,7 +1,8 @@
 """Linear layers whose weights are packed: read the weight, check the gradient, or make them ordinary.
 
-bitsandbytes' Linear4bit, GPTQ's and AWQ's kernels are all x -> W x + b. Whatever the packing, W is what
-the module does to the unit vectors, so no format is parsed here.
+GPTQ's and AWQ's kernels are x -> W x + b: whatever the packing, W is what the module does to the unit vectors.
+bitsandbytes' Linear4bit is unpacked by its own library instead: on a CPU with AVX512-BF16 its inference
+kernel rounds, and gives no gradient.
 """
 
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ def dense_weight(module: Any, like: Tensor) -> Tensor:
     if not is_packed(module):
         weight: Tensor = module.weight
         return weight
+    if getattr(module.weight if hasattr(module, "weight") else None, "quant_state", None) is not None:
+        return _dequantized(module).to(like)
     width = module.in_features
     columns = []
     nothing = module(like.new_zeros(1, 1, width))
@@ -46,6 +49,15 @@ def dense_weight(module: Any, like: Tensor) -> Tensor:
         unit = nn.functional.one_hot(rows, width).to(like.dtype)
         columns.append((module(unit[None]) - nothing)[0])
     return torch.cat(columns).T.contiguous()
+
+
+def _dequantized(module: Any) -> Tensor:
+    """What bitsandbytes says its packed weight stands for."""
+    from bitsandbytes.functional import dequantize_4bit
+
+    module.state_dict()  # undoes, in place, the packing for inference that a forward pass on a CPU may have done
+    weight: Tensor = dequantize_4bit(module.weight.data, module.weight.quant_state)
+    return weight
 
 
 def dense_bias(module: nn.Module) -> Tensor | None:
@@ -81,8 +93,13 @@ def _gradient_fault(module: Any, like: Tensor) -> str | None:
     generator = torch.Generator().manual_seed(0)
     x_1TI = torch.randn(1, 2, module.in_features, generator=generator).to(like)
     x_1TI.requires_grad_()
+    with torch.no_grad():
+        nothing_1TO = module(torch.zeros_like(x_1TI))  # first, as some kernels repack on a pass without gradients
     with torch.enable_grad():
-        y_1TO = module(x_1TI)
+        try:
+            y_1TO = module(x_1TI)
+        except RuntimeError as error:
+            return f"an error ({error})"
         if not y_1TO.requires_grad:
             return "missing"
         v_1TO = torch.randn(y_1TO.shape, generator=generator).to(y_1TO)
@@ -90,7 +107,7 @@ def _gradient_fault(module: Any, like: Tensor) -> str | None:
     if grad is None:
         return "missing"
     with torch.no_grad():
-        change = (v_1TO.double() * (y_1TO - module(torch.zeros_like(x_1TI))).double()).sum()
+        change = (v_1TO.double() * (y_1TO - nothing_1TO).double()).sum()
         predicted = (grad.double() * x_1TI.double()).sum()
         size = (v_1TO.double().norm() * y_1TO.double().norm()).clamp_min(1e-30)
     slack = 1e-3 if like.dtype == torch.float32 else 3e-2
