@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tests.attribution.tiny_models import tiny
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, GraniteConfig, GraniteForCausalLM
 
+from tests.attribution.tiny_models import tiny
 from unlearn_guard.attribution.architectures import decoder_of
 from unlearn_guard.errors import UsageError
 

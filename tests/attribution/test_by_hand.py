@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tests.attribution.tiny_models import random_pairs, tiny
 
+from tests.attribution.tiny_models import random_pairs, tiny
 from unlearn_guard.attribution.eap_ig import attribute
 from unlearn_guard.attribution.graph import EdgeSet, Graph
 from unlearn_guard.attribution.prompts import Pair
@@ -13,8 +13,8 @@ from unlearn_guard.attribution.prompts import Pair
 def linear_model():
     """One head of width 2, no queries (so attention is even), no MLP, norms that multiply by 1: all of it is linear.
 
-    Embeddings: token 0 is (1, 0), 1 is (0, 1), 2 is (2, 2). Values are the input times 3, o_proj doubles them. Logit of token 0 reads
-    the first coordinate, of token 1 the second, of token 2 nothing.
+    Embeddings: token 0 is (1, 0), 1 is (0, 1), 2 is (2, 2). Values are the input times 3, o_proj doubles
+    them. Logit of token 0 reads the first coordinate, of token 1 the second, of token 2 nothing.
     """
     model = tiny(
         "llama", layers=1, vocab_size=3, hidden_size=2, head_dim=2, intermediate_size=2, num_attention_heads=1,
@@ -36,7 +36,8 @@ def test_a_linear_model_worked_by_hand():
     """Clean (0, 1), corrupted (2, 0); M = x1 - x2 / 2 of what the last position holds.
 
     Last position: own embedding plus 6 times the mean embedding. Clean: (0,1) + 6 (.5,.5) = (3,4), M = 1.
-    Corrupted: (1,0) + 6 (1.5,1) = (10,6), M = 7. The embedding's own change (1,-1) is worth 1.5, the head's 6 (1,.5) is worth 4.5.
+    Corrupted: (1,0) + 6 (1.5,1) = (10,6), M = 7.
+    The embedding's own change (1,-1) is worth 1.5, the head's 6 (1,.5) is worth 4.5.
     """
     pair = Pair(clean=(0, 1), corrupted=(2, 0), target=0, wrong=(1, 2), where="by hand")
     found = attribute(linear_model(), [pair], edges=EdgeSet.ALL, steps=5)
@@ -76,6 +77,7 @@ def test_edges_are_named_as_the_file_format_says():
     assert graph.sources == ("input", "a0.h0", "a0.h1", "m0")
     assert graph.edges(EdgeSet.MLP) == ("input->m0", "a0.h0->m0", "a0.h1->m0")
     assert graph.edges(EdgeSet.ALL) == (
-        "input->a0.h0<q>", "input->a0.h1<q>", "input->a0.kv0<k>", "input->a0.kv0<v>", "input->m0", "a0.h0->m0", "a0.h1->m0",
+        "input->a0.h0<q>", "input->a0.h1<q>", "input->a0.kv0<k>", "input->a0.kv0<v>",
+        "input->m0", "a0.h0->m0", "a0.h1->m0",
         "input->logits", "a0.h0->logits", "a0.h1->logits", "m0->logits",
     )  # fmt: skip

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tests.attribution.tiny_models import random_pairs, tiny
 
+from tests.attribution.tiny_models import random_pairs, tiny
 from unlearn_guard.attribution.cad import as_c, as_nc, cad, measure
 from unlearn_guard.attribution.circuit import Circuit, mlp_circuit
 from unlearn_guard.attribution.eap_ig import attribute

@@ -131,7 +131,7 @@ def test_names_the_pair_that_is_not_finite():
 
 
 def test_names_the_pair_with_a_token_the_model_lacks():
-    with pytest.raises(SuiteError, match="pair 0: found token id .*ids below 40"):
+    with pytest.raises(SuiteError, match=r"pair 0: found token id .*ids below 40"):
         attribute(tiny("llama", vocab_size=40), random_pairs(1, seed=5))
 
 

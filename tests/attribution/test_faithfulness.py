@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+
 from tests.attribution.tiny_models import FAMILIES, random_pairs, tiny
 from tests.oracles import eap_ig as literal
-
 from unlearn_guard.attribution.faithfulness import faithfulness
 from unlearn_guard.attribution.graph import EdgeSet, Graph
 from unlearn_guard.errors import UsageError
@@ -20,7 +20,7 @@ def test_every_edge_is_the_model_and_no_edge_the_corrupted_prompt(family):
 
 
 def test_a_part_lies_where_patching_the_logits_reader_by_hand_says():
-    """Only edges into logits are patched, all but m2's: then the final norm reads corrupted sources and the clean m2."""
+    """Edges into logits are patched, all but m2's: the final norm reads corrupted sources and the clean m2."""
     model, (pair,) = tiny("llama"), random_pairs(1)
     into_logits = [edge for edge in EDGES if edge.endswith("->logits")]
     found = faithfulness(model, [pair], circuit=["m2->logits"], edges=into_logits)

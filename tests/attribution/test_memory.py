@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tests.attribution.tiny_models import random_pairs
 from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.attribution.tiny_models import random_pairs
 from unlearn_guard.attribution.eap_ig import attribute
 from unlearn_guard.attribution.graph import EdgeSet
 from unlearn_guard.attribution.memory import memory, rows_within

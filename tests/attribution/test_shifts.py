@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.attribution.tiny_models import FAMILIES, random_pairs, tiny
 
+from tests.attribution.tiny_models import FAMILIES, random_pairs, tiny
 from unlearn_guard.attribution.circuit import Circuit
 from unlearn_guard.attribution.shifts import NodeOutputs, activation_shift, measure_shift, node_outputs
 from unlearn_guard.errors import MeasurementError
@@ -31,7 +31,7 @@ def test_the_sublayers_add_up_to_the_residual_stream(family):
     found = node_outputs(model, [prompt]).by_item[0]
     hidden = []
     handles = [
-        model.model.layers[0].register_forward_pre_hook(lambda m, a, k: hidden.append(a[0] if a else k["hidden_states"]), with_kwargs=True),
+        model.model.layers[0].input_layernorm.register_forward_pre_hook(lambda m, a: hidden.append(a[0])),
         model.model.norm.register_forward_pre_hook(lambda m, a: hidden.append(a[0])),
     ]  # fmt: skip
     with torch.no_grad():

@@ -125,7 +125,7 @@ def decoder_of(model: nn.Module) -> Decoder:
         graph=Graph(layers=len(blocks), heads=heads, groups=groups),
         first=blocks[0],
         layers=tuple(_layer(block, family, sizes, like) for block in blocks),
-        final_norm=_norm(model.model.norm, family),
+        final_norm=_norm(model.model.norm, family),  # type: ignore[arg-type]
         head_dim=head_dim,
         width=config.hidden_size,
     )

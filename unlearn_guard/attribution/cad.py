@@ -3,8 +3,8 @@
 CAD = sum over E(C) of |s - s'| / sum over E(C) of |s|: 0 where the circuit is intact, about 1 where its
 attribution is gone, above 1 where it changed sign. Source: arXiv 2605.15138, Section 4.1, Eq. 6.
 
-Ours, as Eq. 11 is not to be had: AS-C and AS-NC are the same sum inside and outside E(C), over the sum of |s| of *all*
-edges scored. With C = everything, AS-C is CAD.
+Ours, as Eq. 11 is not to be had: AS-C and AS-NC are the same sum inside and outside E(C), over the sum of
+|s| of *all* edges scored. With C = everything, AS-C is CAD.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ _NAMES = ("cad", "as_c", "as_nc")
 
 
 def cad(base: EdgeScores, candidate: EdgeScores, circuit: Circuit) -> float:
-    """Circuit attribution divergence over the edges into the circuit's MLPs. Unbounded above; exactly 0 for one model."""
+    """Circuit attribution divergence over the edges into the circuit's MLPs. At least 0, without an upper bound."""
     return float(_divergence(*_aligned(base, candidate, circuit))[0, 0])
 
 
@@ -49,7 +49,7 @@ def _inside(edges: tuple[str, ...], circuit: Circuit) -> NDArray[np.bool_]:
 def _check_same(base: tuple[str, ...], candidate: tuple[str, ...], *steps: int) -> None:
     if base != candidate or len(set(steps)) != 1:
         raise MeasurementError(
-            f"base has {len(base)} edges at {steps[0]} IG steps and the candidate {len(candidate)} at {steps[1]}, or others; "
+            f"base has {len(base)} edges at {steps[0]} IG steps, the candidate {len(candidate)} at {steps[1]}; "
             "they can only be compared edge by edge, at the same number of steps"
         )
 
@@ -81,9 +81,11 @@ def measure(
 ) -> tuple[Measurement, ...]:
     """`cad`, `as_c` and `as_nc` of a candidate, each with a bootstrap standard error and percentile intervals.
 
-    Items are resampled, the same ones for both models; the circuit is the one given, not found anew. CAD of noisy scores is
-    biased upwards, so an interval need not hold the point value. One item gives no error and no interval. `subject` is the
-    candidate's digest. Raises MeasurementError where the two were not scored alike or a denominator is zero.
+    Items are resampled, the same ones for both models; the circuit is the one given, not found anew. CAD of
+    noisy scores is biased upwards, so an interval need not hold the point value. One item gives no error and
+    no interval. `subject` is the candidate's digest.
+
+    Raises MeasurementError where the two were not scored alike or a denominator is zero.
     """
     _check_same(base.edges, candidate.edges, base.steps, candidate.steps)
     if base.items != candidate.items:
@@ -105,7 +107,7 @@ def measure(
 
 
 def bootstrap(statistic: Callable[[Floats], Floats], items: int, width: int, resamples: int, seed: int) -> Floats:
-    """`statistic` [M, R] of weights [R, items] that each sum to 1, in chunks that keep [R, width] small: [M, resamples]."""
+    """`statistic` [M, R] of weights [R, items] that each sum to 1, with [R, width] kept small: [M, resamples]."""
     generator = np.random.default_rng(seed)
     return np.concatenate([statistic(w) for w in _weights(generator, items, width, resamples)], axis=1)
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def mass_by_layer(series: Mapping[str, EdgeScores], *, circuit: tuple[int, ...] = ()) -> "Figure":
     """A matplotlib figure of the sum of |score| into each layer's MLP, one bar a layer and series.
 
-    `series` maps a legend, such as "base", "candidate" or "candidate, nf4", to its scores; layers of `circuit` are shaded. All
-    have to be scored on the same edges.
+    `series` maps a legend, such as "base" or "candidate, nf4", to its scores; layers of `circuit` are
+    shaded. All have to be scored on the same edges.
     """
     if not series or len({scores.edges for scores in series.values()}) != 1:
         raise UsageError("a picture needs at least one set of scores, and all of them on the same edges")

@@ -32,7 +32,7 @@ class Memory:
 def memory(
     config: Any, *, tokens: int, rows: int, steps: int, edges: EdgeSet = EdgeSet.MLP, dtype_bytes: int = 2
 ) -> Memory:
-    """Bytes beyond the weights for prompts of `tokens` tokens with attribute's `rows` and `steps`, with SDPA attention."""
+    """Bytes beyond the weights for prompts of `tokens` tokens, with `attribute`'s `rows` and `steps`, and SDPA."""
     if min(tokens, rows, steps, dtype_bytes) < 1:
         raise UsageError("tokens, rows, steps and dtype_bytes are all at least 1")
     width, depth, heads = config.hidden_size, config.num_hidden_layers, config.num_attention_heads
