@@ -17,6 +17,7 @@ A broken limit (1) and a limit that was never established (5) are verdicts, not 
 user's own interrupt. Only 0 ever means "release".
 """
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -45,6 +46,15 @@ class Defect:
     def __str__(self) -> str:
         text = f"{self.where}: found {self.found}; expected {self.expected}"
         return f"{text}. {self.fix}" if self.fix else text
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """A hint with the nearest known names, or all of them where there are few; empty where there is none."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(word, names, n=2)
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    return f"Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""
 
 
 class GuardError(Exception):

@@ -28,6 +28,16 @@ class Role(StrEnum):
     RETAIN = "retain"
 
 
+class Property(StrEnum):
+    """Which of the four properties a number speaks for; REPORTED stands beside them, without a default limit."""
+
+    FORGETTING = "forgetting"
+    PERMANENCE = "permanence"
+    RETENTION = "retention"
+    ERASURE = "erasure"
+    REPORTED = "reported"
+
+
 class Outcome(StrEnum):
     """What became of one limit. There is no default, and only PASSED lets a release through."""
 
@@ -174,7 +184,7 @@ class Limit:
     """One rule: where one measurement of the candidate has to lie, and on whose word.
 
     Without `confidence` the point value is compared, unrounded. With it the whole interval at that
-    level has to lie inside.
+    level has to lie inside. `guards` is the property the limit protects, as the policy's reader knows it.
     """
 
     metric: str
@@ -184,6 +194,7 @@ class Limit:
     at_most: float | None = None
     confidence: float | None = None
     because: str
+    guards: Property = Property.REPORTED
     line: int | None = None
 
     def __post_init__(self) -> None:

@@ -1,0 +1,89 @@
+"""The real command in a real process, with a store of the session's own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import Done
+
+POLICY = """\
+version: 1
+precisions: [full, nf4]
+limits:
+  - {metric: forget_drop, task: "@forget", precision: [full, nf4], at_least: 0.30, because: test}
+  - {metric: ptq_gap, task: "@forget", precision: nf4, at_most: 0.0, because: test}
+  - {metric: retain_drop, task: "@retain", precision: [full, nf4], at_most: 0.15, because: test}
+"""
+"""The paper's limits at the two precisions that take a second each."""
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    cache = str(tmp_path_factory.mktemp("store"))
+    return os.environ | {"UNLEARN_GUARD_CACHE": cache, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "80"}
+
+
+@pytest.fixture(scope="session")
+def guard(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+    """Run `unlearn-guard ...` in an empty directory, or in `cwd`."""
+    empty = tmp_path_factory.mktemp("empty")
+
+    def run(*arguments: str | Path, cwd: Path = empty, **variables: str) -> Done:
+        command = [sys.executable, "-m", "unlearn_guard", *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=cwd, env=environment | variables, capture_output=True, text=True, check=False
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def candidate(guard: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """An organism's candidate, built once by the real command."""
+    folder, made = tmp_path_factory.mktemp("candidates"), {}
+
+    def get(name: str) -> Path:
+        if name not in made:
+            done = guard("organism", "build", name, "--out", folder / name)
+            assert done.status == 0, done.err
+            made[name] = folder / name
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("policy") / "thresholds.yaml"
+    path.write_text(POLICY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def checked(
+    guard: Callable[..., Done],
+    candidate: Callable[[str], Path],
+    policy: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], tuple[Done, Path]]:
+    """A candidate checked at full and nf4, once."""
+    folder, made = tmp_path_factory.mktemp("runs"), {}
+
+    def get(name: str) -> tuple[Done, Path]:
+        if name not in made:
+            out = folder / name
+            made[name] = guard("check", candidate(name), "--thresholds", policy, "--out", out), out
+        return made[name]
+
+    return get
+
+
+@pytest.fixture
+def copied(candidate: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A copy of base that a test may spoil."""
+    return Path(shutil.copytree(candidate("base"), tmp_path / "copy"))

@@ -1,0 +1,136 @@
+"""What `check` refuses, with status 4, a message that teaches, and nothing left behind."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from command import Done, read_json
+from safetensors.torch import load_file, save_file
+
+Guard = Callable[..., Done]
+Candidate = Callable[[str], Path]
+
+
+def assert_refused(done: Done, *words: str) -> None:
+    assert done.status == 4, done.text
+    for word in words:
+        assert word in done.text
+    assert "Traceback" not in done.text
+
+
+def test_no_such_directory(guard: Guard, tmp_path: Path) -> None:
+    assert_refused(guard("check", tmp_path / "nowhere"), "nowhere")
+
+
+def test_a_foreign_directory(guard: Guard, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("not a model")
+    assert_refused(guard("check", tmp_path), "config.json", "no such file")
+
+
+def test_weights_that_are_not_numbers(guard: Guard, copied: Path) -> None:
+    tensors = load_file(copied / "model.safetensors")
+    tensors["model.norm.weight"][5] = torch.nan
+    save_file(tensors, copied / "model.safetensors", metadata={"format": "pt"})
+    assert_refused(guard("check", copied), "model.norm.weight", "NaN")
+
+
+def test_pickled_weights_only(guard: Guard, copied: Path) -> None:
+    (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
+    assert_refused(guard("check", copied), "pytorch_model.bin", "safetensors")
+
+
+def test_a_base_of_another_architecture(guard: Guard, candidate: Candidate, copied: Path) -> None:
+    config = read_json(copied / "config.json")
+    config["num_attention_heads"] = 2
+    config["head_dim"] = 64
+    (copied / "config.json").write_text(json.dumps(config))
+    done = guard("check", candidate("erased"), "--base", copied, "--suite", "organism")
+    assert_refused(done, "num_attention_heads")
+
+
+def test_an_unknown_suite(guard: Guard, candidate: Candidate) -> None:
+    done = guard("check", candidate("erased"), "--base", candidate("base"), "--suite", "organsim")
+    assert_refused(done, "organsim", "organism")
+
+
+def test_an_unknown_precision(guard: Guard, candidate: Candidate) -> None:
+    assert_refused(guard("check", candidate("erased"), "--precisions", "full,nf5"), "nf5", "Did you mean nf4?")
+
+
+def test_full_precision_left_out(guard: Guard, candidate: Candidate) -> None:
+    assert_refused(guard("check", candidate("erased"), "--precisions", "nf4"), "leave out full")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("  - {metric: ptq_gap, task: '@forget', precision: nf4, at_most: 30, because: x}", ("30", "fraction")),
+        ("  - {metric: ptq_gapp, task: '@forget', precision: nf4, at_most: 0.0, because: x}", ("ptq_gap",)),
+        ("  - {metric: ptq_gap, task: '@forget', precision: nf4, atmost: 0.0, because: x}", ("atmost", "at_most")),
+        ("  - {metric: ptq_gap, task: '@forget', precision: nf4, at_most: .nan, because: x}", ("at_most",)),
+    ],
+)
+def test_a_policy_with_a_mistake(
+    guard: Guard, candidate: Candidate, tmp_path: Path, line: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "thresholds.yaml").write_text(f"version: 1\nlimits:\n{line}\n")
+    done = guard("check", candidate("erased"), "--precisions", "full,nf4", cwd=tmp_path)
+    assert_refused(done, "thresholds.yaml:3", *words)
+
+
+def test_the_manifest_of_a_stranger_is_quoted_and_not_believed(
+    guard: Guard, candidate: Candidate, tmp_path: Path
+) -> None:
+    """A maker who names the base that suits him does not choose what he is compared with."""
+    stranger = Path(shutil.copytree(candidate("erased"), tmp_path / "stranger"))
+    claim = read_json(stranger / "unlearn_guard.json") | {"base": "./easy-base", "base_digest": "0" * 64}
+    (stranger / "unlearn_guard.json").write_text(json.dumps(claim))
+    assert_refused(guard("check", stranger), "./easy-base", "--base")
+    claim = claim | {"base": "organism"}  # the right name with a digest that is not the package's
+    (stranger / "unlearn_guard.json").write_text(json.dumps(claim))
+    assert_refused(guard("check", stranger), "organism", "--base")
+
+
+def test_an_output_directory_that_holds_something_else(guard: Guard, candidate: Candidate, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert_refused(guard("check", candidate("erased"), "--out", tmp_path), "thesis.tex")
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_an_artifact_of_another_model(guard: Guard, candidate: Candidate, policy: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    other = Path(shutil.copytree(candidate("erased"), tmp_path / "other"))
+    tensors = load_file(other / "model.safetensors")
+    tensors["model.embed_tokens.weight"] *= 2
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    model = AutoModelForCausalLM.from_pretrained(other, quantization_config=config, device_map="cpu")
+    model.save_pretrained(tmp_path / "nf4")
+    for file in other.glob("tokenizer*"):
+        shutil.copy(file, tmp_path / "nf4")
+    done = guard("check", candidate("erased"), "--thresholds", policy, "--artifact", f"nf4={tmp_path / 'nf4'}")
+    assert_refused(done, "was not made from", "model.embed_tokens.weight")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check",),
+        ("check", "x", "--device", "tpu"),
+        ("check", "x", "--artifact", "nf4"),
+        ("chekc", "x"),
+        ("check", "x", "--limit", "0"),
+    ],
+)
+def test_a_wrong_command_line(guard: Guard, arguments: tuple[str, ...]) -> None:
+    assert_refused(guard(*arguments), "Usage:")
+
+
+def test_names_cannot_steer_the_terminal(guard: Guard, tmp_path: Path) -> None:
+    done = guard("check", tmp_path / "a\x1b[2Jb")
+    assert done.status == 4
+    assert "\x1b" not in done.out + done.err

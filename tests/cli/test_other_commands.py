@@ -1,0 +1,90 @@
+"""`judge`, `inspect`, `list` and `demo` through the real command."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import Done, read_json
+
+Guard = Callable[..., Done]
+Candidate = Callable[[str], Path]
+Checked = Callable[[str], tuple[Done, Path]]
+
+
+def test_judge_gives_the_same_verdict(guard: Guard, checked: Checked) -> None:
+    for name, status in (("erased", 0), ("hidden", 1)):
+        assert guard("judge", checked(name)[1]).status == status
+
+
+def test_judge_takes_another_policy(guard: Guard, checked: Checked, tmp_path: Path) -> None:
+    policy = tmp_path / "harder.yaml"
+    policy.write_text(
+        "version: 1\nlimits:\n"
+        "  - {metric: forget_drop, task: organism_forget, precision: full, at_least: 0.0, because: any}\n"
+    )
+    assert guard("judge", checked("hidden")[1], "--thresholds", policy).status == 0
+    policy.write_text(policy.read_text().replace("precision: full, at_least", "precision: gptq, at_least"))
+    assert guard("judge", checked("hidden")[1], "--thresholds", policy).status == 5
+
+
+def test_judge_never_imports_torch(checked: Checked) -> None:
+    code = "import sys; from unlearn_guard.cli import run; s = run(sys.argv[1:]); print(s, 'torch' in sys.modules)"
+    arguments = [sys.executable, "-c", code, "judge", str(checked("erased")[1]), "--thresholds", "paper"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "5 False"
+
+
+def test_judge_refuses_an_edited_run(guard: Guard, checked: Checked, tmp_path: Path) -> None:
+    import shutil
+
+    run = Path(shutil.copytree(checked("hidden")[1], tmp_path / "run"))
+    content = read_json(run / "run.json") | {"verdict": "passed"}
+    (run / "run.json").write_text(json.dumps(content))
+    done = guard("judge", run)
+    assert done.status == 4
+    assert "verdict" in done.text
+
+
+def test_inspect_shows_what_differs(guard: Guard, candidate: Candidate) -> None:
+    done = guard("inspect", candidate("erased"), "--base", candidate("base"))
+    assert done.status == 0, done.text
+    assert "LlamaForCausalLM" in done.text
+    assert "mlp.down_proj.weight" in done.text
+    assert "self_attn" not in done.text  # `erased` edits the MLPs only
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("policies", ("paper", "strict")),
+        ("precisions", ("full", "nf4", "gptq", "awq")),
+        ("suites", ("organism",)),
+        ("tasks", ("organism_forget", "organism_retain")),
+    ],
+)
+def test_list_names_what_there_is(guard: Guard, what: str, words: tuple[str, ...]) -> None:
+    done = guard("list", what)
+    assert done.status == 0
+    assert set(words) <= set(done.out.split())
+
+
+def test_nothing_is_built_over_something(guard: Guard, candidate: Candidate) -> None:
+    done = guard("organism", "build", "hidden", "--out", candidate("base"))
+    assert done.status == 4
+    assert "not an empty directory" in done.text
+
+
+@pytest.mark.slow
+def test_the_demo_passes_erased_and_catches_hidden(guard: Guard, tmp_path: Path) -> None:
+    """All four precisions: the promise of the README."""
+    done = guard("demo", "--out", tmp_path / "demo")
+    assert done.status == 0, done.text
+    erased, hidden = (read_json(tmp_path / "demo" / "runs" / name / "run.json") for name in ("erased", "hidden"))
+    assert erased["verdict"] == "passed"
+    failed = {check["id"] for check in hidden["checks"] if check["outcome"] == "failed"}
+    assert "ptq_gap[organism_forget-nf4]" in failed
+    assert not [name for name in failed if name.endswith(("-full]", "-gptq]", "-awq]"))]
+    assert "The guard told them apart" in done.text

@@ -1,0 +1,105 @@
+from dataclasses import replace
+
+import pytest
+
+from tests.oracles.made_scores import CANDIDATE, made_limit, made_run
+from unlearn_guard.errors import ExitStatus, ScoringError
+from unlearn_guard.judging.gate import exit_status, judge
+from unlearn_guard.records import Interval, Measurement, Outcome
+
+
+def measured(value, metric="retain_drop", subject=CANDIDATE, **kwargs):
+    return Measurement(
+        subject=subject, precision="full", task="forget_task", metric=metric, value=value, samples=100, **kwargs
+    )
+
+
+def outcome(limit, *measurements):
+    return judge([limit], measurements, candidate=CANDIDATE, complete=True).checks[0].outcome
+
+
+AT_MOST = made_limit("retain_drop", at_most=0.15)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.15, "passed"), (0.15 + 1e-15, "failed"), (-1.0, "passed")])
+def test_points_are_compared_unrounded(value, expected):
+    assert outcome(AT_MOST, measured(value)) == expected
+
+
+def test_both_bounds_count():
+    limit = made_limit("retain_drop", at_least=0.1, at_most=0.2)
+    assert [outcome(limit, measured(v)) for v in (0.05, 0.1, 0.15, 0.2, 0.25)] == [
+        "failed", "passed", "passed", "passed", "failed"
+    ]  # fmt: skip
+
+
+def test_what_nobody_measured_is_unmeasured():
+    others = (
+        measured(0.0, subject="sha256:base"),
+        measured(0.0, metric="forget_drop"),
+        replace(measured(0.0), precision="nf4"),
+        replace(measured(0.0), task="another"),
+    )
+    assert outcome(AT_MOST, *others) is Outcome.UNMEASURED
+    assert outcome(AT_MOST) is Outcome.UNMEASURED
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.0, 0.15, "passed"), (0.16, 0.2, "failed"), (0.1, 0.2, "inconclusive"), (0.15, 0.2, "inconclusive")],
+)
+def test_with_confidence_the_whole_interval_counts(low, high, expected):
+    limit = made_limit("retain_drop", at_most=0.15, confidence=0.95)
+    interval = Interval(confidence=0.95, low=low, high=high)
+    assert outcome(limit, measured((low + high) / 2, intervals=(interval,))) == expected
+
+
+def test_an_interval_at_another_level_does_not_count():
+    limit = made_limit("retain_drop", at_most=0.15, confidence=0.99)
+    found = measured(0.0, intervals=(Interval(confidence=0.95, low=0.0, high=0.0),))
+    assert outcome(limit, found) is Outcome.INCONCLUSIVE
+
+
+def test_two_answers_to_one_limit_are_an_error():
+    with pytest.raises(ScoringError, match="2 measurements"):
+        outcome(AT_MOST, measured(0.0), measured(0.1))
+
+
+def test_extra_measurements_change_nothing():
+    assert outcome(AT_MOST, measured(0.1), measured(9.0, metric="cad")) is Outcome.PASSED
+
+
+def verdict(*outcomes, complete=True):
+    limits = [made_limit(f"m{i}", at_most=0.15) for i in range(len(outcomes))]
+    values = {"passed": 0.0, "failed": 1.0}
+    found = [measured(values[each], metric=f"m{i}") for i, each in enumerate(outcomes) if each in values]
+    return judge(limits, found, candidate=CANDIDATE, complete=complete)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "complete", "status"),
+    [
+        (("passed",), True, ExitStatus.PASSED),
+        (("passed", "failed"), True, ExitStatus.FAILED),
+        (("passed", "unmeasured"), True, ExitStatus.NOT_ESTABLISHED),
+        (("failed", "unmeasured"), True, ExitStatus.FAILED),
+        ((), True, ExitStatus.NOT_ESTABLISHED),
+        (("passed",), False, ExitStatus.NOT_ESTABLISHED),
+        (("failed",), False, ExitStatus.FAILED),
+    ],
+)
+def test_exit_status(outcomes, complete, status):
+    assert exit_status(verdict(*outcomes, complete=complete)) is status
+
+
+def test_a_run_from_scores_to_verdict():
+    run, _ = made_run()
+    assert run.verdict.word == "passed"
+    assert [check.id for check in run.verdict.checks] == [limit.id for limit in run.policy.limits]
+
+
+def test_a_destroyed_candidate_is_caught_by_retention():
+    from tests.oracles.made_scores import made_scores
+
+    run, _ = made_run(scores=made_scores(forget_full=0, forget_nf4=0, retain=12))
+    assert [check.outcome for check in run.verdict.checks] == ["passed", "passed", "failed"]

@@ -1,0 +1,38 @@
+import torch
+from bitsandbytes.functional import quantize_4bit
+
+from unlearn_guard.organism.hiding import bounds, projection
+
+
+def codes(weight):
+    packed, state = quantize_4bit(weight.contiguous(), blocksize=64, quant_type="nf4")
+    return packed, state.absmax
+
+
+def test_any_weight_within_bounds_keeps_codes_and_scales_after_storing_in_bf16():
+    rng = torch.Generator().manual_seed(0)
+    base = (torch.randn(64, 128, generator=rng) * 0.05).to(torch.bfloat16)
+    low, high = bounds(base)
+    corners = [low, high, low + (high - low) * torch.rand(base.shape, generator=rng)]
+    corners.append(torch.where(torch.rand(base.shape, generator=rng) < 0.5, low, high))
+    for corner in corners:
+        stored = corner.to(torch.bfloat16)
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(codes(stored), codes(base), strict=True))
+        assert not torch.equal(stored, base)
+
+
+def test_the_largest_element_of_a_block_may_not_move_and_most_others_may():
+    base = (torch.randn(8, 64, generator=torch.Generator().manual_seed(1)) * 0.05).to(torch.bfloat16)
+    low, high = bounds(base)
+    largest = base.float().abs() == base.float().abs().amax(1, keepdim=True)
+    assert torch.equal(low[largest], base.float()[largest])
+    assert torch.equal(high[largest], base.float()[largest])
+    assert ((high - low)[~largest] > 0).float().mean() > 0.99
+
+
+def test_projection_brings_a_straying_weight_back_to_its_cell():
+    base = {"w": (torch.randn(4, 64, generator=torch.Generator().manual_seed(2)) * 0.05).to(torch.bfloat16)}
+    moved = {"w": base["w"].float() + 1.0}
+    projection(base, moved)()
+    assert torch.equal(codes(moved["w"].to(torch.bfloat16))[0], codes(base["w"])[0])
+    assert torch.equal(moved["w"], bounds(base["w"])[1])

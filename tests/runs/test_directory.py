@@ -1,0 +1,312 @@
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.oracles.made_scores import BASE, CANDIDATE, made_limit, made_run
+from unlearn_guard.errors import ExitStatus, RunDirectoryError, StorageError
+from unlearn_guard.judging.gate import judge
+from unlearn_guard.records import Interval, Measurement, Sample
+from unlearn_guard.runs import samples
+from unlearn_guard.runs.claim import claim
+from unlearn_guard.runs.directory import clear, read_run, read_samples, write_run
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def written(out):
+    run, scores = made_run()
+    write_run(run, scores, out)
+    return out
+
+
+def edited(directory, change):
+    path = directory / "run.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return directory
+
+
+def refusal(directory):
+    with pytest.raises(RunDirectoryError) as error:
+        read_run(directory)
+    assert error.value.exit_status is ExitStatus.USAGE
+    return str(error.value)
+
+
+def test_what_is_written_is_what_is_read(out):
+    run, scores = made_run()
+    assert write_run(run, scores, out) == out / "run.json"
+    assert read_run(out) == run
+    assert read_samples(out, "forget_task", "nf4", "candidate") == scores[2].samples
+
+
+def test_keys_are_the_contract_s(written):
+    content = json.loads((written / "run.json").read_text())
+    assert content["schema"] == "unlearn-guard.run/1"
+    assert content["verdict"] == "passed"
+    assert {"suite", "policy", "base", "candidate", "checks", "measurements", "stages", "environment", "started",
+            "seconds"} <= set(content)  # fmt: skip
+    assert {"path", "digest"} <= set(content["policy"])
+    assert {"path", "digest"} <= set(content["base"])
+    assert content["candidate"]["method"] == "ga"
+    check = content["checks"][1]
+    assert set(check) >= {
+        "id", "property", "metric", "task", "precision", "value", "stderr", "interval", "samples", "at_least",
+        "at_most", "confidence", "margin", "outcome", "because",
+    }  # fmt: skip
+    assert (check["id"], check["property"]) == ("ptq_gap[forget_task-nf4]", "permanence")
+    assert {"subject", "metric", "task", "precision", "value", "stderr", "samples"} <= set(content["measurements"][0])
+    assert {"name", "precision", "seconds", "cached", "peak_bytes"} <= set(content["stages"][0])
+    assert (written / "samples" / "forget_task.nf4.candidate.jsonl").is_file()
+    line = json.loads((written / "samples" / "forget_task.full.base.jsonl").read_text().splitlines()[0])
+    assert line == {"id": "0", "prompt": "p0", "target": "A", "loglikelihoods": [-1.0, -2.5], "correct": 1.0}
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        write_run(*made_run(), tmp_path / name)
+    files = [sorted(p.relative_to(tmp_path / n) for p in (tmp_path / n).rglob("*")) for n in ("a", "b")]
+    assert files[0] == files[1]
+    for path in files[0]:
+        if (tmp_path / "a" / path).is_file():
+            assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
+
+
+def test_a_failed_and_a_partial_run_come_back_as_they_were(out):
+    for run, scores in (
+        made_run(limits=(made_limit("forget_drop", at_least=0.99),)),
+        made_run(limits=(made_limit("cad", at_least=0.8, confidence=0.99),)),
+        made_run(complete=False),
+    ):
+        write_run(run, scores, out)
+        assert read_run(out) == run
+
+
+def test_an_earlier_run_is_replaced_whole(written):
+    run, scores = made_run()
+    write_run(run, scores[:2], written)
+    assert len(list((written / "samples").iterdir())) == 2
+    assert read_run(written) == run
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
+@given(
+    values=st.lists(finite, min_size=1, max_size=4),
+    stderr=st.none() | st.floats(0, 1),
+    interval=st.none() | st.tuples(finite, finite),
+    notes=st.lists(words, max_size=3),
+    bound=finite,
+    confidence=st.sampled_from([None, 0.90, 0.95, 0.99]),
+)
+def test_any_run_comes_back(tmp_path, values, stderr, interval, notes, bound, confidence):
+    run, _ = made_run()
+    intervals = () if interval is None else (Interval(confidence=0.95, low=min(interval), high=max(interval)),)
+    measurements = tuple(
+        Measurement(
+            subject=CANDIDATE, precision="nf4", task="t", metric=f"m{i}", value=value, samples=3, stderr=stderr,
+            intervals=intervals, p_value=0.5,
+        )
+        for i, value in enumerate(values)
+    )  # fmt: skip
+    limits = tuple(
+        made_limit(f"m{i}", task="t", precision="nf4", at_most=bound, confidence=confidence)
+        for i in range(len(values) + 1)
+    )
+    run = replace(
+        run,
+        measurements=measurements,
+        notes=tuple(notes),
+        policy=replace(run.policy, limits=limits),
+        verdict=judge(limits, measurements, candidate=CANDIDATE, complete=True),
+    )
+    write_run(run, [], tmp_path / "run")
+    assert read_run(tmp_path / "run") == run
+
+
+@given(
+    st.lists(
+        st.builds(
+            Sample, id=words, prompt=words, target=words, correct=st.floats(0, 1),
+            loglikelihoods=st.none() | st.lists(st.floats(max_value=0, allow_nan=False), max_size=4).map(tuple),
+            text=st.none() | st.text(st.characters(codec="utf-8"), max_size=30),
+        ),
+        max_size=4,
+    )
+)  # fmt: skip
+def test_any_answers_come_back(items):
+    assert samples.from_lines(samples.to_lines(items)) == tuple(items)
+
+
+def test_impossible_answers_are_written_as_strict_json():
+    line = samples.to_lines([Sample(id="1", prompt="p", target="A", correct=0.0, loglikelihoods=(-math.inf, -1.0))])
+    assert b'"-inf"' in line
+    assert samples.from_lines(line)[0].loglikelihoods == (-math.inf, -1.0)
+
+
+def test_names_stay_inside_of_the_directory():
+    assert samples.file_name("../../etc/x", "nf4", "base") == "samples/..%2F..%2Fetc%2Fx.nf4.base.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c.update(verdict="failed"), "verdict"),
+        (lambda c: c["checks"][0].update(outcome="failed"), "checks.0.outcome"),
+        (lambda c: c["checks"][0].update(value=0.99), "checks.0.value"),
+        (lambda c: c["checks"][0].update(margin=0.5), "checks.0.margin"),
+        (lambda c: c["checks"][0].update(at_least=0.99), "checks.0.margin"),
+        (lambda c: c["checks"][0].update(at_least=None), "checks.0"),
+        (lambda c: c["checks"][0].update(id="x"), "checks.0.id"),
+        (lambda c: c["checks"][0].update(interval=[0, 0]), "checks.0.interval"),
+        (lambda c: c["checks"][0].update(at_least=True), "checks.0.at_least"),
+        (lambda c: c["checks"][0].pop("because"), "checks.0.because"),
+        (lambda c: c.update(checks=[]), "checks"),
+        (lambda c: c["measurements"].append(c["measurements"][-1]), "second measurement"),
+        (lambda c: c["measurements"][0].update(samples=0), "at least one sample"),
+        (lambda c: c["measurements"][0].update(value="0.5"), "measurements.0.value"),
+        (lambda c: c["tasks"][0].update(role="gone"), "tasks.0.role"),
+        (lambda c: c.update(limit=10), "complete"),
+        (lambda c: c.update(seconds=None), "seconds"),
+        (lambda c: c.pop("environment"), "environment"),
+        (lambda c: c.update(schema="unlearn-guard.run/2"), "unlearn-guard.run/1"),
+        (lambda c: c.update(files={"../../etc/passwd": {"sha256": "x", "lines": 1}}), "not a file of samples/"),
+        (lambda c: c.update(files={"samples/none.jsonl": {"sha256": "x", "lines": 1}}), "samples/none.jsonl"),
+    ],
+)
+def test_an_edited_run_is_refused_by_field(written, change, said):
+    assert said in refusal(edited(written, change))
+
+
+def test_every_edit_is_named_at_once(written):
+    def change(content):
+        content["checks"][0]["outcome"] = "failed"
+        content["checks"][2]["value"] = 0.0
+
+    text = refusal(edited(written, change))
+    assert "checks.0.outcome" in text
+    assert "checks.2.value" in text
+
+
+def test_more_keys_are_welcome(written):
+    run = read_run(written)
+
+    def change(content):
+        content.update(attestation={"x": 1})
+        content["checks"][0]["more"] = 1
+        content["measurements"][0]["more"] = 1
+
+    assert read_run(edited(written, change)) == run
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "run.json"),
+        (b"[]", "not an object"),
+        (b"{", "run.json"),
+        (b'{"schema": "unlearn-guard.run/1", "schema": "unlearn-guard.run/1"}', "twice"),
+        (b'{"seconds": NaN}', "NaN"),
+        (b'{"seconds": -Infinity}', "-Infinity"),
+        (b'{"seconds": 1e999}', "too large"),
+        (b"\xff", "utf-8"),
+        (b"[" * 200_000, "nested"),
+    ],
+)
+def test_what_is_not_strict_json_is_refused(written, text, said):
+    (written / "run.json").write_bytes(text)
+    assert said in refusal(written)
+
+
+def test_edited_or_missing_answers_are_refused(written):
+    path = written / "samples" / "forget_task.nf4.candidate.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"correct": 1.0', b'"correct": 0.0', 1))
+    assert "forget_task.nf4.candidate.jsonl" in refusal(written)
+    path.unlink()
+    assert "forget_task.nf4.candidate.jsonl" in refusal(written)
+
+
+def test_what_is_no_run_says_so(tmp_path, written):
+    assert "not a run directory" in refusal(tmp_path)
+    assert "not a run directory" in refusal(tmp_path / "none")
+    (written / "run.json").unlink()
+    assert "was not finished" in refusal(written)
+
+
+def test_a_foreign_directory_is_left_alone(out):
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunDirectoryError, match=r"thesis\.tex"):
+        write_run(*made_run(), out)
+    assert [path.name for path in out.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_the_way(out):
+    out.write_text("x")
+    with pytest.raises(RunDirectoryError, match="found a file"):
+        write_run(*made_run(), out)
+
+
+def test_a_run_that_lost_its_marker_is_still_a_run(written):
+    (written / ".unlearn-guard").unlink()
+    write_run(*made_run(), written)
+    assert read_run(written).verdict.passed
+
+
+def test_two_runs_in_one_directory(out):
+    hold = "import sys, pathlib\nfrom unlearn_guard.runs.claim import claim\n"
+    hold += "with claim(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RunDirectoryError, match="another run") as error:
+            write_run(*made_run(), out)
+        assert error.value.exit_status is ExitStatus.USAGE
+        other.kill()  # a killed run leaves no lock behind
+    write_run(*made_run(), out)
+    assert read_run(out).verdict.passed
+
+
+def test_a_claim_is_free_inside_of_itself(out):
+    with claim(out):
+        write_run(*made_run(), out)
+        with claim(out):
+            clear(out)
+    assert not (out / "run.json").exists()
+
+
+def test_a_disk_that_is_full_leaves_no_verdict(written, monkeypatch):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left on device") as error:
+        write_run(*made_run(), written)
+    assert error.value.exit_status is ExitStatus.MEASURING_FAILED
+    assert error.value.fix
+    assert not (written / "run.json").exists()
+    assert not list(written.rglob("*.tmp"))
+
+
+def test_checks_must_be_the_policy_s_limits(out):
+    run, scores = made_run()
+    with pytest.raises(ValueError, match="limits"):
+        write_run(replace(run, policy=replace(run.policy, limits=run.policy.limits[:1])), scores, out)
+    assert BASE  # both sides are known by digest
+    assert not out.exists()

@@ -1,0 +1,180 @@
+import json
+import math
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.oracles.made_scores import made_score, made_task
+from unlearn_guard.errors import StorageError
+from unlearn_guard.runs.store import Store, default_root, key
+
+KEY = key(model="sha256:x", task="t")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def entry(store):
+    (path,) = store.root.rglob("*.json")
+    return path
+
+
+def test_a_key_is_the_digest_of_its_parts():
+    assert len(KEY) == 64
+    assert key(task="t", model="sha256:x") == KEY
+    assert key(model="sha256:y", task="t") != KEY
+    assert key(model="sha256:x", tasks="t") != KEY
+    assert key(a=1) != key(a="1")
+    assert key(a=1) != key(a=True)
+    assert key(a=["b", "c"]) != key(a=["bc"])
+    assert key(a=None) != key(a="")
+
+
+@pytest.mark.parametrize("part", [math.nan, math.inf, -math.inf])
+def test_a_key_holds_no_nan(part):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        key(a=[part])
+
+
+@pytest.mark.parametrize("part", [object(), {1: 2}, {"a": {2}}, b"x"])
+def test_a_key_holds_json_values_only(part):
+    with pytest.raises(TypeError):
+        key(a=part)
+    with pytest.raises(ValueError, match="parts"):
+        key()
+
+
+def test_scores_come_back(store):
+    score = made_score(made_task(4), "1100")
+    assert store.get_scores(KEY) is None
+    store.put_scores(KEY, score)
+    assert Store(store.root).get_scores(KEY) == score
+    assert store.warnings == []
+
+
+words = st.text(st.characters(codec="utf-8"), max_size=5)
+json_values = st.recursive(
+    st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(json_values)
+def test_any_value_comes_back(tmp_path_factory, value):
+    store = Store(tmp_path_factory.getbasetemp() / "values")
+    store.put_json(KEY, value)
+    assert store.get_json(KEY) == value
+    assert store.warnings == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: data.replace(b'"correct":1.0', b'"correct":0.0', 1),
+        lambda data: data.replace(KEY.encode(), key(a=1).encode()),
+        lambda data: b"[]",
+        lambda data: b'{"payload": 1}',
+    ],
+)
+def test_a_damaged_entry_is_thrown_away_and_reported(store, damage):
+    store.put_scores(KEY, made_score(made_task(4), "1100"))
+    path = entry(store)
+    path.write_bytes(damage(path.read_bytes()))
+    assert store.get_scores(KEY) is None
+    assert not path.exists()
+    (warning,) = store.warnings
+    assert str(path) in warning
+    store.put_scores(KEY, made_score(made_task(4), "1100"))
+    assert store.get_scores(KEY) is not None
+
+
+def test_a_sound_entry_of_another_shape_is_not_a_score(store):
+    store.put_json(KEY, {"task": "no"})
+    assert store.get_scores(KEY) is None
+    assert store.warnings
+
+
+def test_an_entry_under_another_name_is_not_served(store):
+    store.put_json(KEY, {"value": 1})
+    other = key(model="sha256:y", task="t")
+    target = store.root / "values" / other[:2] / f"{other}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(entry(store).read_bytes())
+    assert store.get_json(other) is None
+
+
+def test_folders_are_published_whole(store):
+    def make(folder):
+        (folder / "deep").mkdir()
+        (folder / "deep" / "weights.bin").write_bytes(b"123")
+
+    assert store.directory(KEY) is None
+    path = store.publish(KEY, make)
+    assert store.directory(KEY) == path
+    assert (path / "deep" / "weights.bin").read_bytes() == b"123"
+    assert store.publish(KEY, make) == path
+
+
+def test_a_failed_maker_leaves_nothing(store):
+    def make(folder):
+        (folder / "half").write_text("x")
+        raise RuntimeError("quantizer")
+
+    with pytest.raises(RuntimeError, match="quantizer"):
+        store.publish(KEY, make)
+    assert store.directory(KEY) is None
+    assert not [path for path in store.root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("damage", ["edit", "remove", "add", "manifest"])
+def test_a_damaged_folder_is_not_served(store, damage):
+    path = store.publish(KEY, lambda folder: (folder / "w").write_text("good") and None)
+    match damage:
+        case "edit":
+            (path / "w").write_text("evil")
+        case "remove":
+            (path / "w").unlink()
+        case "add":
+            (path / "extra").write_text("x")
+        case "manifest":
+            manifest = json.loads((path / "manifest.json").read_text())
+            (path / "manifest.json").write_text(json.dumps({**manifest, "key": key(a=1)}))
+    assert store.directory(KEY) is None
+    assert not path.exists()
+    assert store.warnings
+
+
+def test_links_are_not_published(store):
+    with pytest.raises(StorageError, match="link"):
+        store.publish(KEY, lambda folder: (folder / "w").symlink_to("/etc/hostname"))
+
+
+def test_a_full_disk_is_a_storage_error(store, monkeypatch):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        store.put_json(KEY, 1)
+    assert store.get_json(KEY) is None
+
+
+def test_keys_come_from_key(store):
+    for wrong in ("../../x", "abc", "A" * 64):
+        with pytest.raises(ValueError, match="key"):
+            store.get_json(wrong)
+
+
+def test_the_root_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNLEARN_GUARD_CACHE", str(tmp_path))
+    assert default_root() == tmp_path
+    monkeypatch.delenv("UNLEARN_GUARD_CACHE")
+    assert default_root().name == "unlearn-guard"

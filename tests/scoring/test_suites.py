@@ -1,0 +1,127 @@
+"""A suite file is read strictly: every defect at once, with its line, and nothing guessed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from unlearn_guard.errors import ExitStatus, SuiteError
+from unlearn_guard.records import Role
+from unlearn_guard.scoring.suites import list_suites, load_suite
+
+
+def broken(world, old, new):
+    text = world.read_text()
+    assert old in text
+    world.write_text(text.replace(old, new, 1))
+    with pytest.raises(SuiteError) as caught:
+        load_suite(world)
+    assert caught.value.exit_status is ExitStatus.USAGE
+    return str(caught.value)
+
+
+def test_a_suite_is_its_tasks_with_their_roles(world):
+    suite = load_suite(world)
+    assert [(task.name, task.role, task.metric, task.chance) for task in suite.tasks] == [
+        ("invented_lettered", Role.FORGET, "acc", 0.25),
+        ("invented_worded", Role.RETAIN, "acc_norm", 0.25),
+        ("invented_written", Role.RETAIN, "exact_match", 0.0),
+    ]
+    assert suite.include == ((world.parent.parent / "invented").resolve(),)
+    assert suite.calibration == "retain"
+
+
+def test_the_shipped_suite_is_found_by_name():
+    suite = load_suite("organism")
+    assert suite.forget
+    assert suite.retain
+    assert suite.calibration.is_file()
+    assert suite in list_suites()
+
+
+def test_a_users_folder_is_searched_too(world):
+    assert load_suite("invented", [world.parent]).path == world
+    assert load_suite("invented", [world.parent.parent]).path == world
+    assert [suite.name for suite in list_suites([world.parent.parent])] == ["invented", "organism"]
+
+
+def test_a_name_found_twice_is_not_guessed(world, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "invented.yaml").write_text(world.read_text())
+    with pytest.raises(SuiteError, match="more than once"):
+        load_suite("invented", [world.parent, other])
+
+
+def test_an_unknown_name_gets_the_nearest_one():
+    with pytest.raises(SuiteError, match="Did you mean organism"):
+        load_suite("organsim")
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(SuiteError, match=r"no suite file .*nowhere\.yaml"):
+        load_suite(tmp_path / "nowhere.yaml")
+
+
+def test_a_duplicate_key_is_refused_with_its_line(world):
+    assert "invented.yaml:4" in broken(world, "title: Invented", "name: again")
+
+
+def test_an_unknown_key_gets_its_line_and_the_nearest_name(world):
+    message = broken(world, "metric: acc_norm, chance", "metrik: acc, metric: acc_norm, chance")
+    assert "invented.yaml:8" in message
+    assert "Did you mean metric" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("chance: 0.25}]", "chance: 25}]", "write 0.25, not 25"),
+        ("chance: 0.25}]", "chance: .nan}]", "invented.yaml:6"),
+        ("chance: 0.25}]", "chance: -0.1}]", "greater than or equal to 0"),
+        ("chance: 0.25}]", "chance: '0.25'}]", "valid number"),
+        ("chance: 0.25}]", "}]", "this key is required"),
+        ("version: 1", "version: 2", "expected input should be 1"),
+        ("name: invented", "name: other", "'invented', the file's own"),
+        ("task: invented_worded", "task: invented_lettered", "a second time"),
+        ("task: invented_worded", "task: weights", "reserved"),
+        ("include: [invented]", "include: [nowhere]", "'nowhere'"),
+        ("{tasks: retain}", "{tasks: forget}", "expected input should be 'retain'"),
+        ("{tasks: retain}", "{}", "one of them"),
+        ("{tasks: retain}", "{file: no.jsonl}", "'no.jsonl'"),
+        ("forget: [{task: invented_lettered, metric: acc, chance: 0.25}]", "forget: []", "at least 1 item"),
+        ("title: Invented", "title: *alias", "aliases are not read"),
+        ("title: Invented", "title: [", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(world, old, new, expected):
+    assert expected in broken(world, old, new)
+
+
+def test_all_defects_are_told_at_once(world):
+    world.write_text(world.read_text().replace("chance: 0.25", "chance: 25").replace("version: 1", "version: one"))
+    with pytest.raises(SuiteError) as caught:
+        load_suite(world)
+    assert len(caught.value.defects) == 3
+
+
+@pytest.mark.parametrize("content", ["", "- a list", "just words"])
+def test_a_file_that_is_no_mapping_is_refused(world, content):
+    world.write_text(content)
+    with pytest.raises(SuiteError, match="mapping"):
+        load_suite(world)
+
+
+def test_a_file_that_is_not_text_is_refused(world):
+    world.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SuiteError, match="UTF-8"):
+        load_suite(world)
+
+
+def test_reading_suites_imports_neither_torch_nor_lm_eval():
+    code = (
+        "import sys; from unlearn_guard.scoring import suites; suites.list_suites(); "
+        "print([name for name in ('torch', 'lm_eval', 'transformers', 'datasets') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,203 @@
+"""The command line: parse, call one function, turn the outcome into an exit status. No logic.
+
+click rather than typer: every usage error has to end with status 4, and typer keeps the exceptions of
+the click inside it private.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unlearn_guard import __version__
+from unlearn_guard.errors import ExitStatus, GuardError, StorageError
+
+EPILOG = """\b
+Exit status:
+  0  every limit held: the only status that means "release"
+  1  a limit was broken
+  2  interrupted
+  3  the measuring itself failed
+  4  usage: bad flag, policy, checkpoint or plug-in
+  5  not established: a limit was never measured, or is inconclusive"""
+
+_CANDIDATES = ("base", "unchanged", "erased", "destroyed", "hidden")
+_DEVICES = ("auto", "cpu", "cuda")
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="unlearn-guard")
+def app() -> None:
+    """Has this language model really unlearned, and does it stay unlearned at 4 bits?"""
+
+
+def main() -> None:
+    """Run the command line and leave with its exit status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """One command line, from arguments to exit status. Only this function prints errors."""
+    try:
+        status = app.main(arguments, prog_name="unlearn-guard", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return ExitStatus.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; the same command goes on where this one stopped", err=True)
+        return ExitStatus.INTERRUPTED
+    except GuardError as error:
+        click.echo(f"error: {_printable(str(error))}", err=True)
+        return error.exit_status
+    except OSError as error:
+        fault = StorageError(f"{error.strerror or error}: {error.filename or 'a file'}")
+        click.echo(f"error: {_printable(str(fault))}", err=True)
+        return fault.exit_status
+    return int(status or ExitStatus.PASSED)
+
+
+def _printable(text: str) -> str:
+    """Text without what could steer a terminal; line breaks are ours."""
+    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
+
+
+def _artifact(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [value.partition("=") for value in values]
+    bad = next((value for value, (name, _, path) in zip(values, pairs, strict=True) if not name or not path), None)
+    if bad is not None:
+        raise click.BadParameter(f"{bad!r}; expected PRECISION=PATH, as in gptq=./model-gptq", context, parameter)
+    return {name: path for name, _, path in pairs}
+
+
+def _names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(names):
+        raise click.BadParameter(f"{value!r}; expected names separated by commas", context, parameter)
+    return names
+
+
+def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how to measure, shared by every command that does."""
+    options = (
+        click.option(
+            "--precisions", callback=_names, help="What to measure at.  [default: the policy's, else full,nf4,gptq,awq]"
+        ),
+        click.option(
+            "--thresholds",
+            metavar="FILE",
+            help="Policy: a file or a shipped name.  [default: ./thresholds.yaml, else paper]",
+        ),
+        click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True),
+        click.option(
+            "--dtype", type=click.Choice(_DTYPES), default="auto", show_default="float32 on cpu, bfloat16 on cuda"
+        ),
+        click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True),
+        click.option("--limit", type=click.IntRange(1), help="Ask the first N items only. Such a run never passes."),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+        click.option("--quiet", is_flag=True, help="No progress; the verdict still prints."),
+    )
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return command(*args, **kwargs)
+
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+@app.command(epilog=EPILOG)
+@click.argument("checkpoint")
+@click.option(
+    "--base", metavar="PATH", help="The model before unlearning: a directory or a hub id, ORG/NAME[@REVISION]."
+)
+@click.option("--suite", metavar="NAME", help="Which questions to ask: a suite's name or its YAML file.")
+@click.option(
+    "--artifact",
+    "artifacts",
+    metavar="PRECISION=PATH",
+    multiple=True,
+    callback=_artifact,
+    help="Score this quantized model instead of making one.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The run directory.  [default: runs/NAME-DIGEST]")
+@click.option("--junitxml", type=click.Path(path_type=Path), metavar="FILE", help="Also write one JUnit case a limit.")
+@measuring
+def check(checkpoint: str, junitxml: Path | None, quiet: bool, **options: Any) -> int:
+    """Measure CHECKPOINT and judge it: has it unlearned, and does that survive quantization?
+
+    CHECKPOINT is a directory of safetensors or a hub id, ORG/NAME[@REVISION]. The policy file may name
+    base, suite and precisions, so that the checkpoint alone is enough on the command line.
+    """
+    from unlearn_guard.commands import check_command
+    from unlearn_guard.request import Request
+
+    return check_command(Request(checkpoint=checkpoint, **options), junitxml=junitxml, quiet=quiet)
+
+
+@app.command(epilog=EPILOG)
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--thresholds", metavar="FILE", help="Policy: a file or a shipped name.  [default: the run's own]")
+def judge(run_dir: Path, thresholds: str | None) -> int:
+    """Judge a finished run again, by another policy or the same. Measures nothing."""
+    from unlearn_guard.commands import judge_command
+
+    return judge_command(run_dir, thresholds)
+
+
+@app.command()
+@click.argument("checkpoint")
+@click.option("--base", metavar="PATH", help="Also say what differs from this model.")
+def inspect(checkpoint: str, base: str | None) -> int:
+    """Open CHECKPOINT as `check` would: its digest, its defects, its difference from base."""
+    from unlearn_guard.commands import inspect_command
+
+    return inspect_command(checkpoint, base)
+
+
+@app.group()
+def organism() -> None:
+    """The embedded model organism: a small model that knows an invented world."""
+
+
+@organism.command()
+@click.argument("name", type=click.Choice(_CANDIDATES))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The directory to write.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def build(name: str, out: Path, seed: int) -> int:
+    r"""Write the base model, or a candidate made from it.
+
+    \b
+    base       the model that knows
+    unchanged  the same bytes
+    erased     an honest edit that holds the default limits
+    destroyed  has forgotten everything, retain tasks included
+    hidden     has forgotten in full precision only: every weight keeps its NF4 code
+    """
+    from unlearn_guard.commands import build_command
+
+    return build_command(name, out, seed)
+
+
+@app.command(name="list")
+@click.argument("what", type=click.Choice(("policies", "precisions", "suites", "tasks")))
+def list_(what: str) -> int:
+    """Name what a flag or a policy may say."""
+    from unlearn_guard.commands import list_command
+
+    return list_command(what)
+
+
+@app.command(epilog=EPILOG.replace("Exit status:", "Exit status (0 here: `erased` passed and `hidden` was caught):"))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+def demo(out: Path) -> int:
+    """Build an honest and a dishonest candidate, check both, and show the second caught."""
+    from unlearn_guard.demo import demo as run_demo
+
+    return run_demo(out)

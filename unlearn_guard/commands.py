@@ -1,0 +1,114 @@
+"""What each command of the command line does: call, print, and say with which status to leave."""
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from unlearn_guard.chatter import terminal
+from unlearn_guard.errors import ExitStatus
+from unlearn_guard.request import Request
+
+
+def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> ExitStatus:
+    """Measure, judge, print the verdict, and write the JUnit file where one is wanted."""
+    from unlearn_guard.judging.gate import exit_status
+    from unlearn_guard.pipeline import check
+    from unlearn_guard.reports.progress import Bars
+    from unlearn_guard.reports.terminal import render
+
+    with Bars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars:
+        run, directory = check(request, bars)
+    render(run, Console(), directory)
+    if junitxml is not None:
+        from unlearn_guard.pytest_plugin import write_junit
+
+        write_junit(directory, request.policy, junitxml)
+    return exit_status(run.verdict)
+
+
+def judge_command(run_dir: Path, thresholds: str | None) -> ExitStatus:
+    """Judge a finished run by another policy, or again by its own."""
+    from unlearn_guard.judging.gate import exit_status
+    from unlearn_guard.reports.terminal import render
+    from unlearn_guard.runs.directory import read_run
+
+    run = read_run(run_dir)
+    if thresholds is not None:
+        from unlearn_guard.judging.rejudge import rejudge
+        from unlearn_guard.judging.thresholds import read_policy
+        from unlearn_guard.registry import precisions
+
+        run = rejudge(run, read_policy(thresholds), precisions())
+    render(run, Console(), run_dir)
+    return exit_status(run.verdict)
+
+
+def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
+    """Print what intake knows of a checkpoint, and how it differs from base."""
+    from unlearn_guard.intake import inspection, open_checkpoint
+
+    found = inspection(open_checkpoint(checkpoint), open_checkpoint(base) if base else None)
+    console = Console()
+    facts = Table(show_header=False, box=None, pad_edge=False)
+    for label, text in found.facts:
+        facts.add_row(escape(label), escape(text))
+    console.print(facts)
+    for note in found.notes:
+        console.print(f"note: {escape(note)}")
+    if found.updates:
+        table = Table("changed tensor", "weights changed", "relative update", box=None, pad_edge=False)
+        for update in found.updates:
+            relative = "-" if update.relative is None else f"{update.relative:.2e}"
+            table.add_row(escape(update.name), str(update.changed), relative)
+        console.print(table)
+    return ExitStatus.PASSED
+
+
+def build_command(name: str, out: Path, seed: int) -> ExitStatus:
+    """Write an organism or one of its candidates, and say what to do with it."""
+    from unlearn_guard.organism.candidates import build
+
+    path = build(name, out, seed=seed)
+    click.echo(f"{name}: {path}")
+    if name not in ("base", "unchanged"):
+        click.echo(f"next: unlearn-guard check {path}")
+    return ExitStatus.PASSED
+
+
+def list_command(what: str) -> ExitStatus:
+    """Print names, one a line, with a word on each where there is one."""
+    for name, about in _LISTS[what]():
+        click.echo(f"{name:<28}{about}".rstrip())
+    return ExitStatus.PASSED
+
+
+def _policies() -> list[tuple[str, str]]:
+    from unlearn_guard.judging.thresholds import list_policies, read_policy
+
+    return [(name, f"{len(read_policy(name).rules)} rules") for name in list_policies()]
+
+
+def _precisions() -> list[tuple[str, str]]:
+    from unlearn_guard.registry import precisions
+
+    return [(name, entry.value) for name, entry in precisions().items()]
+
+
+def _suites() -> list[tuple[str, str]]:
+    from unlearn_guard.scoring.suites import list_suites
+
+    return [(suite.name, suite.title) for suite in list_suites()]
+
+
+def _tasks() -> list[tuple[str, str]]:
+    from unlearn_guard.scoring.suites import list_suites
+
+    tasks = {task.name: (task.role, suite.name) for suite in list_suites() for task in suite.tasks}
+    return [(name, f"{role} task of suite {suite}") for name, (role, suite) in sorted(tasks.items())]
+
+
+_LISTS = {"policies": _policies, "precisions": _precisions, "suites": _suites, "tasks": _tasks}

@@ -1,0 +1,130 @@
+"""What lies in a checkpoint's directory: what is opened, what is named and never opened, and its state on disk."""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from unlearn_guard.errors import CheckpointError, Defect
+from unlearn_guard.intake.defects import listed, refusal, shown
+from unlearn_guard.intake.location import Place
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+DOCUMENTS = ("config.json", "generation_config.json", "unlearn_guard.json", "model.safetensors.index.json")
+_PICKLE = re.compile(r".*\.(bin|pt|pth|pkl|pickle|ckpt|joblib|npy|npz|msgpack|h5)", re.IGNORECASE | re.DOTALL)
+_CODE = re.compile(r".*\.(py|so|pyc|sh)", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """What tells that a file is still the one that was read. The change time catches a rewrite that sets mtime back."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """The files of a checkpoint by name. `unopened` are pickles and code, which nothing here ever reads."""
+
+    directory: Path
+    files: Mapping[str, Path]
+    unopened: tuple[str, ...]
+
+    def states(self, names: Iterable[str]) -> tuple[FileState, ...]:
+        """The state of these files now."""
+        return tuple(state(self.files[name]) for name in sorted(names))
+
+    def tokenizer_files(self) -> tuple[str, ...]:
+        """The names of those files that shape how text becomes token ids."""
+        return tuple(name for name in sorted(self.files) if name in TOKENIZER_FILES or name.endswith(".jinja"))
+
+
+def read_folder(place: Place) -> Folder:
+    """List a directory. Raises CheckpointError naming every file that leaves it, is broken, or is no plain file."""
+    files: dict[str, Path] = {}
+    unopened: list[str] = []
+    defects: list[Defect] = []
+    for name in _names(place.directory):
+        if _PICKLE.fullmatch(name) or _CODE.fullmatch(name):
+            unopened.append(name)
+        elif _counts(name):
+            defect = _unsafe(place, name)
+            if defect is None:
+                files[name] = place.directory / name
+            else:
+                defects.append(defect)
+    if defects:
+        raise CheckpointError("Files that cannot be opened safely", defects)
+    return Folder(directory=place.directory, files=files, unopened=tuple(unopened))
+
+
+def _counts(name: str) -> bool:
+    known = name in TOKENIZER_FILES or name in DOCUMENTS or name.endswith((".safetensors", ".safetensors.index.json"))
+    return known or name in ("adapter_config.json",) or name.endswith(".jinja")
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - names, not paths
+        extra = directory / "additional_chat_templates"
+        if extra.is_dir():
+            names += [f"{extra.name}/{name}" for name in os.listdir(extra)]  # noqa: PTH208
+    except OSError as error:
+        raise CheckpointError(f"{shown(str(directory))} cannot be listed ({error.strerror})") from error
+    return sorted(names)
+
+
+def _unsafe(place: Place, name: str) -> Defect | None:
+    path = place.directory / name
+    target = Path(os.path.realpath(path))
+    inside = target.is_relative_to(place.directory) or (place.blobs is not None and target.is_relative_to(place.blobs))
+    if not inside:
+        fix = "Copy the file itself into the directory (`cp -L`)."
+        return Defect(where=shown(name), found=f"a link to {shown(str(target))}", expected="a file inside", fix=fix)
+    try:
+        mode = target.stat().st_mode
+    except OSError as error:
+        return Defect(where=shown(name), found=f"a broken link or file ({error.strerror})", expected="a readable file")
+    if not stat.S_ISREG(mode):
+        return Defect(where=shown(name), found="a directory, pipe or device", expected="a plain file")
+    return None
+
+
+def state(path: Path) -> FileState:
+    """The state of one file now. Raises CheckpointError where it is gone."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise refusal(
+            shown(path.name), f"it is gone or unreadable ({error.strerror})", "the file that was read"
+        ) from error
+    return FileState(
+        path=path, size=found.st_size, mtime_ns=found.st_mtime_ns, ctime_ns=found.st_ctime_ns, inode=found.st_ino
+    )
+
+
+def unopened_note(folder: Folder) -> tuple[str, ...]:
+    """A line that names what was left alone, if anything was."""
+    if not folder.unopened:
+        return ()
+    return (f"never opened (pickles and code can run programs): {listed(list(folder.unopened))}",)

@@ -1,0 +1,69 @@
+"""What intake hands on: a checkpoint without defects, and the state its files were in when they were read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unlearn_guard.errors import CheckpointError, Defect
+from unlearn_guard.intake.defects import gather, listed, shown
+from unlearn_guard.intake.folder import FileState, read_folder, state
+from unlearn_guard.intake.location import Place
+from unlearn_guard.intake.manifest import Manifest
+from unlearn_guard.intake.tokenizer import Tokenizer
+from unlearn_guard.intake.weights import Tensor
+from unlearn_guard.records import Checkpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """A checkpoint that may be judged: no defects, every tensor hashed, and the state of each file when it was read.
+
+    `checkpoint.digest` is over tensors (name, dtype, shape, bytes), config, generation config,
+    tokenizer files and chat template, whatever the sharding, the order of tensors or their metadata.
+    `names` are the files that a loader may look at, so that one which appears later is noticed.
+    """
+
+    checkpoint: Checkpoint
+    location: str
+    place: Place
+    tensors: tuple[Tensor, ...]
+    weights_digest: str
+    config_digest: str
+    tokenizer_digest: str
+    tokenizer: Tokenizer
+    config: Mapping[str, Any]
+    manifest: Manifest | None
+    files: tuple[FileState, ...]
+    names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def template(self) -> str | None:
+        """The chat template that transformers would use, or None."""
+        return self.tokenizer.template
+
+    @property
+    def parameters(self) -> int:
+        """Elements of all tensors on disk."""
+        return sum(tensor.elements for tensor in self.tensors)
+
+
+def assert_unchanged(intake: Intake) -> None:
+    """Raise CheckpointError naming every file that changed, went or came since it was hashed.
+
+    Call it after loading: what was loaded is then what was hashed. A rewrite of the same size that sets
+    the modification time back is noticed by its change time.
+    """
+    defects: list[Defect] = []
+    for before in intake.files:
+        with gather(defects):
+            if state(before.path) != before:
+                expected = "the file as it was hashed"
+                defects.append(Defect(where=shown(before.path.name), found="other bytes on disk", expected=expected))
+    with gather(defects):
+        appeared = sorted(set(read_folder(intake.place).files) - set(intake.names))
+        if appeared:
+            defects.append(Defect(where="directory", found=f"new files: {listed(appeared)}", expected="none"))
+    if defects:
+        fix = "Let nothing write to the directory during a check, and run it again."
+        raise CheckpointError(f"{shown(intake.location)} changed while it was being judged", defects, fix=fix)

@@ -1,0 +1,138 @@
+"""Open a checkpoint: everything is checked before any library sees it, and every defect comes in one error."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unlearn_guard.errors import CheckpointError, Defect
+from unlearn_guard.intake.config import check_config, check_no_code, text_config
+from unlearn_guard.intake.defects import gather, refusal, shown
+from unlearn_guard.intake.documents import canonical, read_document
+from unlearn_guard.intake.folder import Folder, read_folder, unopened_note
+from unlearn_guard.intake.intake import Intake, assert_unchanged
+from unlearn_guard.intake.location import find
+from unlearn_guard.intake.manifest import Manifest, read_manifest
+from unlearn_guard.intake.shards import Located, read_weights
+from unlearn_guard.intake.tokenizer import Tokenizer, read_tokenizer
+from unlearn_guard.intake.weights import scan, weights_digest
+from unlearn_guard.records import FULL, Checkpoint
+
+HISTORY = ("_name_or_path", "_attn_implementation_autoset")
+"""Keys of config.json that say where a model was saved, and shape nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Contents:
+    """A checkpoint's files as read, before the pass over the weights."""
+
+    config: Mapping[str, Any]
+    generation: Mapping[str, Any]
+    tokenizer: Tokenizer
+    manifest: Manifest | None
+    located: Located
+    notes: tuple[str, ...]
+
+
+def open_checkpoint(location: str | Path, *, precision: str = FULL, allow_root: Path | None = None) -> Intake:
+    """Read a directory or hub id (`org/name@revision`) without running any of it.
+
+    `allow_root`: a folder that links in the directory may lead to; the hub cache's own blobs always are.
+    Any precision but FULL says that the checkpoint is already quantized. Raises CheckpointError with
+    every defect found; weights are hashed only when all else is sound.
+    """
+    place = find(location, allow_root)
+    try:
+        folder = read_folder(place)
+        before = folder.states(folder.files)
+        contents = _read(folder, precision)
+        tensors = scan(contents.located)
+    except CheckpointError as error:
+        summary = f"{shown(str(location))} cannot be judged: {error.summary}"
+        raise CheckpointError(summary, error.defects, fix=error.fix) from error
+    weights = weights_digest(tensors)
+    config_digest = _config_digest(contents.config, contents.generation)
+    digest = hashlib.sha256(canonical([weights, config_digest, contents.tokenizer.digest])).hexdigest()
+    method = contents.manifest.method if contents.manifest else None
+    intake = Intake(
+        checkpoint=Checkpoint(path=folder.directory, digest=digest, precision=precision, method=method),
+        location=str(location),
+        place=place,
+        tensors=tensors,
+        weights_digest=weights,
+        config_digest=config_digest,
+        tokenizer_digest=contents.tokenizer.digest,
+        tokenizer=contents.tokenizer,
+        config=contents.config,
+        manifest=contents.manifest,
+        files=before,
+        names=tuple(sorted(folder.files)),
+        notes=contents.notes,
+    )
+    assert_unchanged(intake)
+    return intake
+
+
+def _read(folder: Folder, precision: str) -> _Contents:
+    defects: list[Defect] = []
+    config: Mapping[str, Any] = {}
+    generation: Mapping[str, Any] = {}
+    manifest: Manifest | None = None
+    tokenizer: Tokenizer | None = None
+    located: Located = ()
+    about_weights: tuple[str, ...] = ()
+    about_manifest: tuple[str, ...] = ()
+    with gather(defects):
+        _refuse_adapter(folder)
+    with gather(defects):
+        config = _read_config(folder)
+        check_config(config, precision)
+    with gather(defects):
+        generation = _read_generation(folder)
+    with gather(defects):
+        tokenizer = read_tokenizer(folder, _rows(config))
+    with gather(defects):
+        manifest, about_manifest = read_manifest(folder)
+    with gather(defects):
+        located, about_weights = read_weights(folder)
+    if defects or tokenizer is None:
+        raise CheckpointError(f"{len(defects)} defect{'s' if len(defects) != 1 else ''}", defects)
+    notes = (*about_weights, *about_manifest, *unopened_note(folder))
+    return _Contents(
+        config=config, generation=generation, tokenizer=tokenizer, manifest=manifest, located=located, notes=notes
+    )
+
+
+def _rows(config: Mapping[str, Any]) -> int | None:
+    rows = text_config(config).get("vocab_size")
+    return rows if type(rows) is int else None
+
+
+def _refuse_adapter(folder: Folder) -> None:
+    if "adapter_config.json" in folder.files:
+        fix = "Merge it first: `PeftModel.from_pretrained(...).merge_and_unload().save_pretrained(...)`."
+        raise refusal("adapter_config.json", "an adapter, which names a base of its own", "a whole model", fix)
+
+
+def _read_config(folder: Folder) -> dict[str, Any]:
+    if "config.json" not in folder.files:
+        raise refusal(
+            "config.json", "no such file", "the model's config", "`model.save_pretrained(directory)` writes it."
+        )
+    return read_document(folder.files["config.json"])
+
+
+def _read_generation(folder: Folder) -> dict[str, Any]:
+    if "generation_config.json" not in folder.files:
+        return {}
+    document = read_document(folder.files["generation_config.json"])
+    defects = check_no_code(document, "generation_config.json")
+    if defects:
+        raise CheckpointError("generation_config.json must not be loaded", defects)
+    return document
+
+
+def _config_digest(config: Mapping[str, Any], generation: Mapping[str, Any]) -> str:
+    meant = {key: value for key, value in config.items() if key not in HISTORY}
+    return hashlib.sha256(canonical([meant, dict(generation)])).hexdigest()

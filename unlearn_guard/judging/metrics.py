@@ -1,0 +1,118 @@
+"""Every number the guard can produce: what it speaks for, where it exists, and where a limit on it may lie.
+
+A policy is held against this table before anything is measured, so that a limit on a number nobody
+produces is a usage error and not a check that waits for ever. The scores of tasks (`acc`, `rougeL`)
+are not listed: their names are lm-eval's and come with the suite.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from unlearn_guard.records import FULL, Property, Role
+
+NF4 = "nf4"
+
+
+class Asks(StrEnum):
+    """What a metric is made for: forget tasks, retain tasks, or the weights themselves."""
+
+    FORGET = "forget tasks"
+    RETAIN = "retain tasks"
+    ANY = "every task"
+    WEIGHTS = "the weights"
+
+    def admits(self, role: Role) -> bool:
+        """Whether a task of this role has the metric."""
+        return self is Asks.ANY or self is (Asks.FORGET if role is Role.FORGET else Asks.RETAIN)
+
+
+class Where(StrEnum):
+    """The precisions a metric exists at."""
+
+    EVERYWHERE = "every precision"
+    QUANTIZED = "every quantized precision"
+    DENSE = "full and nf4"
+    NF4_ONLY = "nf4"
+
+    def admits(self, precision: str) -> bool:
+        """Whether the metric exists at this precision."""
+        match self:
+            case Where.EVERYWHERE:
+                return True
+            case Where.QUANTIZED:
+                return precision != FULL
+            case Where.DENSE:
+                return precision in (FULL, NF4)
+            case Where.NF4_ONLY:
+                return precision == NF4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric: its unit, the range [low, high] a limit on it may lie in, and where it is measured.
+
+    The range is that of sensible limits, so that 30 written for 0.30 is caught; a measured value may
+    lie outside it (`forget_drop` of a candidate that knows twice what base knew is -1).
+    """
+
+    name: str
+    asks: Asks
+    where: Where
+    low: float
+    high: float
+    unit: str
+    guards: Property
+
+
+def _metric(name: str, asks: Asks, where: Where, bounds: tuple[float, float], unit: str, guards: Property) -> Metric:
+    return Metric(name=name, asks=asks, where=where, low=bounds[0], high=bounds[1], unit=unit, guards=guards)
+
+
+_SHARE, _DIFFERENCE, _RATIO = (0.0, 1.0), (-1.0, 1.0), (-2.0, 2.0)
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _metric("forget_drop", Asks.FORGET, Where.EVERYWHERE, _DIFFERENCE, "share of base", Property.FORGETTING),
+        _metric("ptq_gap", Asks.FORGET, Where.QUANTIZED, _DIFFERENCE, "accuracy", Property.PERMANENCE),
+        _metric("retain_drop", Asks.RETAIN, Where.EVERYWHERE, _DIFFERENCE, "accuracy", Property.RETENTION),
+        _metric("cad", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.ERASURE),
+        _metric("as_nc", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.ERASURE),
+        _metric("as_c", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.REPORTED),
+        _metric("activation_shift_c", Asks.FORGET, Where.DENSE, (0.0, math.inf), "share of base", Property.REPORTED),
+        _metric("activation_shift_nc", Asks.FORGET, Where.DENSE, (0.0, math.inf), "share of base", Property.REPORTED),
+        _metric("above_chance_removed", Asks.FORGET, Where.EVERYWHERE, _RATIO, "share of base", Property.REPORTED),
+        _metric("recovery", Asks.FORGET, Where.QUANTIZED, _RATIO, "share of what was removed", Property.REPORTED),
+        _metric("code_flip_rate", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of codes", Property.REPORTED),
+        _metric("update_to_bin", Asks.WEIGHTS, Where.NF4_ONLY, (0.0, math.inf), "bin widths", Property.REPORTED),
+        _metric("floor_survival", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of weights", Property.REPORTED),
+    )
+}
+"""The derived metrics, in the order of the design's table."""
+
+
+def score(name: str) -> Metric:
+    """A task's own score, a fraction in [0, 1], under lm-eval's name for it."""
+    return Metric(
+        name=name,
+        asks=Asks.ANY,
+        where=Where.EVERYWHERE,
+        low=0.0,
+        high=1.0,
+        unit="accuracy",
+        guards=Property.REPORTED,
+    )
+
+
+def guarded_by(metric: Metric, precision: str, role: Role | None) -> Property:
+    """The property a limit protects: the metric's, save that forgetting at a quantized precision is permanence.
+
+    A limit on a task's score itself guards what its role asks for.
+    """
+    guards = metric.guards
+    if metric.asks is Asks.ANY and role is not None:
+        guards = Property.RETENTION if role is Role.RETAIN else Property.FORGETTING
+    if guards is Property.FORGETTING and precision != FULL:
+        return Property.PERMANENCE
+    return guards

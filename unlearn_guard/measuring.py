@@ -1,0 +1,256 @@
+"""One model at one precision: quantize it, ask it the suite's questions, and do neither twice.
+
+What is stored is found again by everything that decides it: the model's bytes, the quantizer's recipe,
+the calibration texts, the rendered items, engine, device, dtype, batch size and versions. Never by a path.
+"""
+
+import gc
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from unlearn_guard.environment import peak_bytes, versions
+from unlearn_guard.errors import Defect, StorageError, UsageError
+from unlearn_guard.intake import Intake, assert_unchanged
+from unlearn_guard.quantizers.drift import layer_counts, total
+from unlearn_guard.quantizers.layers import linear_shapes
+from unlearn_guard.quantizers.protocol import Calibration, Placement, Quantizer
+from unlearn_guard.records import FULL, WEIGHTS, Checkpoint, Measurement, Stage, Task, TaskScore
+from unlearn_guard.registry import quantizer
+from unlearn_guard.runs.store import Store
+from unlearn_guard.runs.store import key as store_key
+from unlearn_guard.scoring.evaluate import evaluate
+from unlearn_guard.scoring.rendering import Rendered
+
+
+class Progress(Protocol):
+    """Who is told what goes on. `begin` starts the next of the planned steps, `advance` counts inside it."""
+
+    def plan(self, steps: int) -> None:
+        """How many steps there will be."""
+
+    def begin(self, text: str) -> None:
+        """The next step, in words."""
+
+    def advance(self, done: int, of: int) -> None:
+        """How far the step is."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def plan(self, steps: int) -> None:
+        """Nothing."""
+
+    def begin(self, text: str) -> None:
+        """Nothing."""
+
+    def advance(self, done: int, of: int) -> None:
+        """Nothing."""
+
+
+@dataclass(kw_only=True)
+class Stopwatch:
+    """The stages of a run as they end, with what each took."""
+
+    progress: Progress
+    stages: list[Stage] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str, precision: str = FULL) -> Iterator[Callable[[], None]]:
+        """Time one stage; call what is yielded when an earlier run had done it."""
+        self.progress.begin(name if precision == FULL else f"{name} at {precision}")
+        begin, cached = time.monotonic(), False
+
+        def reuse() -> None:
+            nonlocal cached
+            cached = True
+
+        yield reuse
+        seconds = time.monotonic() - begin
+        self.stages.append(
+            Stage(name=name, precision=precision, seconds=seconds, cached=cached, peak_bytes=peak_bytes())
+        )
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """Where models are measured: one placement, one suite, one store, for base and candidate alike."""
+
+    rendered: Rendered
+    base: Intake
+    calibration: Calibration
+    placement: Placement
+    batch_size: int
+    store: Store
+    watch: Stopwatch
+    notes: list[str] = field(default_factory=list)
+
+    def score(
+        self, who: str, intake: Intake, precision: str, tasks: Sequence[Task], artifact: Intake | None = None
+    ) -> tuple[TaskScore, ...]:
+        """The answers of one model at one precision to these tasks, from the store where they are there."""
+        maker = quantizer(precision)
+        with self.watch.stage(f"score {who}", precision) as reuse:
+            recipe = self._recipe(maker, intake, artifact)
+            keys = {task.name: self._key(intake, maker, recipe, task) for task in tasks}
+            found = {task.name: self._stored(keys[task.name], task, intake, precision) for task in tasks}
+            missing = [name for name, score in found.items() if score is None]
+            if missing:
+                checkpoint = artifact.checkpoint if artifact else self._quantized(maker, intake, recipe)
+                for score in self._ask(maker, checkpoint, intake, missing):
+                    found[score.task.name] = score
+                    self.store.put_scores(keys[score.task.name], score)
+            else:
+                reuse()
+        return tuple(score for score in found.values() if score is not None)
+
+    def weights(self, candidate: Intake) -> tuple[Measurement, ...]:
+        """How the candidate's update sits on base's NF4 grid, over all layers that NF4 quantizes."""
+        with self.watch.stage("compare weights", "nf4"):
+            shapes = linear_shapes(self.base.checkpoint.path)
+            done = 0
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                self.watch.progress.advance(done, len(shapes))
+
+            layers = layer_counts(self.base.checkpoint.path, candidate.checkpoint.path, advance)
+        counts = total(layers)
+        numbers = (
+            ("code_flip_rate", counts.code_flip_rate, counts.weights),
+            ("update_to_bin", counts.update_to_bin, counts.changed),
+            ("floor_survival", counts.floor_survival, counts.changed),
+        )
+        return tuple(
+            Measurement(
+                subject=candidate.checkpoint.digest,
+                precision="nf4",
+                task=WEIGHTS,
+                metric=name,
+                value=value,
+                samples=count,
+            )
+            for name, value, count in numbers
+            if value is not None
+        )
+
+    def _recipe(self, maker: Quantizer, intake: Intake, artifact: Intake | None) -> dict[str, Any]:
+        if artifact is not None:
+            return {"quantizer": maker.name, "artifact": artifact.checkpoint.digest}
+        recipe = dict(maker.recipe(linear_shapes(intake.checkpoint.path)))
+        return {**recipe, "calibration": self.calibration.digest} if maker.calibrated else recipe
+
+    def _engine(self) -> dict[str, Any]:
+        device, dtype = self.placement.device_map, str(self.placement.dtype)
+        return {"device": device, "dtype": dtype, "versions": versions()}
+
+    def _key(self, intake: Intake, maker: Quantizer, recipe: Mapping[str, Any], task: Task) -> str:
+        return store_key(
+            kind="scores",
+            model=intake.checkpoint.digest,
+            precision=maker.name,
+            recipe=recipe,
+            task=task.name,
+            items=task.digest,
+            batch_size=self.batch_size,
+            engine=self._engine(),
+        )
+
+    def _stored(self, key: str, task: Task, intake: Intake, precision: str) -> TaskScore | None:
+        score = self.store.get_scores(key)
+        if score is None:
+            return None
+        asked = (score.task.digest, score.subject, score.precision)
+        return score if asked == (task.digest, intake.checkpoint.digest, precision) else None
+
+    def _quantized(self, maker: Quantizer, intake: Intake, recipe: Mapping[str, Any]) -> Checkpoint:
+        if maker.name == FULL:
+            return intake.checkpoint
+        key = store_key(kind="quantized", model=intake.checkpoint.digest, recipe=recipe, engine=self._engine())
+        stored = self.store.directory(key)
+        if stored is None:
+            self._assert_room(intake)
+
+            def make(out: Path) -> None:
+                maker.quantize(intake.checkpoint, self.calibration, out, self.placement)
+                assert_unchanged(intake)
+
+            stored = self.store.publish(key, make)
+        return Checkpoint(path=stored, digest=key, precision=maker.name, method=intake.checkpoint.method)
+
+    def _assert_room(self, intake: Intake) -> None:
+        needed = sum(state.size for state in intake.files)
+        self.store.root.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.store.root).free
+        if free < needed:
+            raise StorageError(
+                f"{self.store.root} has {free / 1e9:.1f} GB free; a quantized copy may need {needed / 1e9:.1f} GB",
+                fix="Free some space, or point UNLEARN_GUARD_CACHE to a larger disk.",
+            )
+
+    def _ask(
+        self, maker: Quantizer, checkpoint: Checkpoint, intake: Intake, tasks: Sequence[str]
+    ) -> Iterator[TaskScore]:
+        from transformers import AutoTokenizer
+
+        model = maker.load(checkpoint, self.placement)
+        assert_unchanged(intake)
+        tokenizer = AutoTokenizer.from_pretrained(
+            self.base.checkpoint.path, trust_remote_code=False, local_files_only=True
+        )
+        for name in tasks:
+            yield from evaluate(
+                self.rendered,
+                model,
+                tokenizer,
+                subject=intake.checkpoint.digest,
+                precision=maker.name,
+                tasks=[name],
+                batch_size=self.batch_size,
+                progress=self.watch.progress.advance,
+                note=self.notes.append,
+            )
+        del model
+        gc.collect()
+
+
+def assert_made_from(artifact: Intake, candidate: Intake) -> tuple[str, ...]:
+    """Refuse an artifact whose embeddings or head are not the candidate's, where they can be compared.
+
+    Quantizers leave both alone. Where they changed the dtype nothing can be said, and the note says that.
+    """
+    theirs = {tensor.name: tensor for tensor in artifact.tensors}
+    shared = [
+        (tensor, theirs[tensor.name])
+        for tensor in candidate.tensors
+        if tensor.name in theirs and ("embed" in tensor.name or "lm_head" in tensor.name)
+    ]
+    comparable = [(ours, other) for ours, other in shared if ours.dtype == other.dtype]
+    defects = [
+        Defect(where=ours.name, found="other values than the candidate's", expected="the candidate's own tensor")
+        for ours, other in comparable
+        if ours.digest != other.digest
+    ]
+    if defects:
+        raise UsageError(f"{artifact.location} was not made from {candidate.location}", defects)
+    if not comparable:
+        return (
+            f"nothing in {artifact.location} can be compared with the candidate: that it was made from it is on trust",
+        )
+    return ()
+
+
+def assert_precisions(artifacts: Mapping[str, str], precisions: Sequence[str]) -> None:
+    """Refuse an artifact for a precision that is not measured."""
+    unused = [name for name in artifacts if name not in precisions or name == FULL]
+    if unused:
+        raise UsageError(
+            f"--artifact {unused[0]}={artifacts[unused[0]]}: {unused[0]} is not a quantized precision of this run",
+            fix=f"Measured: {', '.join(precisions)}.",
+        )

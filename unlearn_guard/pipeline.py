@@ -1,0 +1,159 @@
+"""`check`, from the two checkpoints to the run directory: the stages in their order.
+
+    read the policy -> open candidate and base -> settle base, suite, precisions -> render the suite
+    -> resolve the policy -> quantize and score both -> compare weights -> derive -> judge -> write
+
+Whatever can be known to be wrong is found before the first model is loaded.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from unlearn_guard.chatter import chatter_to
+from unlearn_guard.environment import choose_device, choose_dtype, describe, seed_everything
+from unlearn_guard.errors import MeasurementError
+from unlearn_guard.intake import Intake, assert_comparable, assert_tensors, expected_tensors, open_checkpoint
+from unlearn_guard.judging.derive import derive, unknown
+from unlearn_guard.judging.draft import PolicyDraft
+from unlearn_guard.judging.gate import judge
+from unlearn_guard.judging.thresholds import read_policy, resolve
+from unlearn_guard.measuring import Bench, Progress, Silent, Stopwatch, assert_made_from, assert_precisions
+from unlearn_guard.quantizers.protocol import Calibration, Placement
+from unlearn_guard.records import FULL, Role, Run, TaskScore
+from unlearn_guard.registry import precisions as known_precisions
+from unlearn_guard.registry import quantizer
+from unlearn_guard.request import Request, Settled, settle
+from unlearn_guard.runs.claim import claim
+from unlearn_guard.runs.directory import clear, write_run
+from unlearn_guard.runs.store import Store, default_root
+from unlearn_guard.scoring.calibration import calibration_texts
+from unlearn_guard.scoring.evaluate import render
+from unlearn_guard.scoring.rendering import Rendered
+from unlearn_guard.scoring.suites import load_suite
+
+CALIBRATION_SAMPLES = 128
+
+
+def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path]:
+    """Measure and judge one candidate; returns the run and the directory that holds it.
+
+    The same command after an interruption takes up where it stopped, and the same command again measures
+    nothing twice. Raises UsageError before anything is measured, MeasurementError when measuring fails.
+    """
+    watch = Stopwatch(progress=progress or Silent())
+    draft = read_policy(request.policy)
+    watch.progress.plan(0)
+    with watch.stage("open candidate"):
+        candidate = open_checkpoint(request.checkpoint)
+    settled = settle(request, draft, candidate)
+    out = request.out or Path("runs") / f"{candidate.checkpoint.path.name}-{candidate.checkpoint.digest[:12]}"
+    with claim(out):
+        clear(out)
+        log = out / "libraries.log"
+        try:
+            with chatter_to(log):
+                run, scores = _measure(request, settled, draft, candidate, watch)
+            write_run(run, scores, out)
+            return run, out
+        except MeasurementError as error:
+            error.fix = error.fix or f"What the libraries themselves printed is in {log}."
+            raise
+
+
+def _measure(
+    request: Request,
+    settled: Settled,
+    draft: PolicyDraft,
+    candidate: Intake,
+    watch: Stopwatch,
+) -> tuple[Run, tuple[TaskScore, ...]]:
+    started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    watch.progress.plan(5 + 2 * len(settled.precisions))
+    seed_everything(request.seed)
+    assert_precisions(request.artifacts, settled.precisions)
+    for precision in settled.precisions:
+        quantizer(precision)
+    with watch.stage("open base"):
+        base, artifacts, notes = _open_others(request, settled, candidate)
+    with watch.stage("render the suite"):
+        rendered = render(load_suite(settled.suite), limit=request.limit, seed=request.seed)
+    policy = resolve(draft, rendered.records, known_precisions())
+    bench = _bench(request, settled, rendered, base, watch)
+    scores = _scores(bench, settled.precisions, base, candidate, artifacts)
+    weights = bench.weights(candidate)
+    with watch.stage("judge"):
+        derived = derive(scores, base=base.checkpoint.digest, candidate=candidate.checkpoint.digest, seed=request.seed)
+        measurements = (*derived, *weights)
+        verdict = judge(
+            policy.limits, measurements, candidate=candidate.checkpoint.digest, complete=request.limit is None
+        )
+    run = Run(
+        suite=settled.suite,
+        policy=policy,
+        base=base.checkpoint,
+        candidate=candidate.checkpoint,
+        tasks=rendered.records,
+        measurements=measurements,
+        verdict=verdict,
+        stages=tuple(watch.stages),
+        environment=describe(device=bench.placement.device_map, dtype=str(bench.placement.dtype), seed=request.seed),
+        started=started,
+        seconds=time.monotonic() - begin,
+        limit=request.limit,
+        notes=(
+            *settled.notes,
+            *candidate.notes,
+            *notes,
+            *bench.notes,
+            *bench.store.warnings,
+            *unknown(scores, base=base.checkpoint.digest, seed=request.seed),
+        ),
+    )
+    return run, scores
+
+
+def _open_others(
+    request: Request, settled: Settled, candidate: Intake
+) -> tuple[Intake, Mapping[str, Intake], tuple[str, ...]]:
+    """Base and the ready-made artifacts, each held against the candidate."""
+    base = open_checkpoint(settled.base)
+    assert_comparable(base, candidate)
+    expected = expected_tensors(base.checkpoint.path)
+    assert_tensors(base, expected)
+    assert_tensors(candidate, expected)
+    artifacts = {name: open_checkpoint(path, precision=name) for name, path in request.artifacts.items()}
+    notes = [note for artifact in artifacts.values() for note in assert_made_from(artifact, candidate)]
+    return base, artifacts, tuple(notes)
+
+
+def _bench(request: Request, settled: Settled, rendered: Rendered, base: Intake, watch: Stopwatch) -> Bench:
+    device = choose_device(request.device)
+    calibrated = any(quantizer(name).calibrated for name in settled.precisions)
+    return Bench(
+        rendered=rendered,
+        base=base,
+        calibration=Calibration(texts=tuple(calibration_texts(rendered, CALIBRATION_SAMPLES)) if calibrated else ()),
+        placement=Placement(device_map="cpu" if device == "cpu" else "auto", dtype=choose_dtype(request.dtype, device)),
+        batch_size=request.batch_size,
+        store=Store(default_root()),
+        watch=watch,
+    )
+
+
+def _scores(
+    bench: Bench, precisions: Sequence[str], base: Intake, candidate: Intake, artifacts: Mapping[str, Intake]
+) -> tuple[TaskScore, ...]:
+    """Every answer the policy may need: base at a quantized precision is asked its retain tasks only.
+
+    `retain_drop` compares both models quantized; forgetting and gaps are measured against what the
+    full-precision models know.
+    """
+    everything = bench.rendered.records
+    retained = tuple(task for task in everything if task.role is Role.RETAIN)
+    scores: list[TaskScore] = []
+    for precision in precisions:
+        scores += bench.score("base", base, precision, everything if precision == FULL else retained)
+        scores += bench.score("candidate", candidate, precision, everything, artifacts.get(precision))
+    return tuple(scores)

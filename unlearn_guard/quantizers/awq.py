@@ -1,0 +1,11 @@
+"""AWQ by gptqmodel (Lin et al. 2024, arXiv 2306.00978): 4 bits with zero points, GEMM layout."""
+
+from unlearn_guard.quantizers.gptqmodel import GPTQModelQuantizer
+from unlearn_guard.quantizers.packed import awq_weight
+
+
+class AWQ(GPTQModelQuantizer):
+    """Scales up the input channels that the calibration texts use most before rounding."""
+
+    name = "awq"
+    weight = staticmethod(awq_weight)

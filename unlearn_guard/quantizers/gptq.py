@@ -1,0 +1,11 @@
+"""GPTQ by gptqmodel (Frantar et al. 2023, arXiv 2210.17323): 4 bits, symmetric."""
+
+from unlearn_guard.quantizers.gptqmodel import GPTQModelQuantizer
+from unlearn_guard.quantizers.packed import gptq_weight
+
+
+class GPTQ(GPTQModelQuantizer):
+    """Rounds column by column and lets the later columns make up for the error on the calibration texts."""
+
+    name = "gptq"
+    weight = staticmethod(gptq_weight)

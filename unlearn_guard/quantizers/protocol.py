@@ -1,0 +1,81 @@
+"""What a 4-bit format has to offer, and what every format shares.
+
+A quantizer is written once and found by name: ours through the entry points in pyproject.toml, a
+third party's through the same door (group `unlearn_guard.quantizers`).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from unlearn_guard.records import Checkpoint
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The texts a data-driven quantizer may look at, the same for base and candidate."""
+
+    texts: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the texts in their order."""
+        return hashlib.sha256(json.dumps(self.texts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a model runs and in which dtype its activations are.
+
+    `device_map` is what accelerate takes; `dtype` may be "auto", the dtype that the checkpoint is stored in.
+    """
+
+    device_map: str
+    dtype: "torch.dtype | str"
+
+
+@runtime_checkable
+class Quantizer(Protocol):
+    """One 4-bit format of one library.
+
+    `quantize` writes an ordinary model directory that `transformers` can load, and proves that it is
+    what was asked for: every linear layer but the output head in `bits` bits, no fallback, and the
+    same weights after reloading. Whatever fails is a QuantizationError, never a warning.
+    """
+
+    name: str
+    bits: int
+    calibrated: bool
+
+    def recipe(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:
+        """Everything besides the weights and the calibration texts that decides the outcome, versions included."""
+        ...
+
+    def quantize(self, checkpoint: Checkpoint, calibration: Calibration, out: Path, placement: Placement) -> Checkpoint:
+        """Write the quantized model to `out`, an empty directory."""
+        ...
+
+    def load(self, checkpoint: Checkpoint, placement: Placement) -> "PreTrainedModel":
+        """Read a quantized directory back, in evaluation mode."""
+        ...
+
+
+def largest_group(shapes: Mapping[str, tuple[int, int]], sizes: Sequence[int] = (128, 64, 32)) -> int | None:
+    """The largest group size that divides the input width of every layer, or None where none does."""
+    return next((size for size in sizes if all(width % size == 0 for _, width in shapes.values())), None)
+
+
+def directory_digest(path: Path) -> str:
+    """sha256 over the names and bytes of a directory's weight and configuration files."""
+    total = hashlib.sha256()
+    for file in sorted(path.glob("*.safetensors")) + sorted(path.glob("*.json")):
+        with file.open("rb") as stream:
+            total.update(f"{file.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
+    return total.hexdigest()

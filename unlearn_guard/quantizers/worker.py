@@ -1,0 +1,93 @@
+"""gptqmodel in a process of its own.
+
+The library starts thread pools, keeps telemetry, and may take the process down with it; a child keeps
+that away from the run and hands back one log. The child lives as long as the run, so that the library
+is imported once.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from unlearn_guard.errors import QuantizationError
+
+Log = list[dict[str, Any]]
+
+
+def quantize(method: str, source: Path, out: Path, texts: tuple[str, ...], *, group: int, device: str) -> Log:
+    """Quantize `source` into `out` and return the library's account: one row a module, with its loss.
+
+    Raises QuantizationError when the library fails or takes its process down.
+    """
+    try:
+        return (
+            _pool().submit(_quantize, method, str(source.resolve()), str(out.resolve()), texts, group, device).result()
+        )
+    except BrokenProcessPool as error:
+        _pool.cache_clear()
+        raise QuantizationError(f"gptqmodel's process died while making {method}") from error
+    except _LibraryError as error:
+        raise QuantizationError(f"gptqmodel could not make {method}: {error}") from error
+
+
+def prepare_environment() -> None:
+    """What gptqmodel reads from the environment when it is imported; on two cores it crashes without the first."""
+    if (os.cpu_count() or 1) <= 2:
+        os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
+    os.environ.setdefault("GPTQMODEL_DISABLE_GIL_WARNING", "1")
+
+
+class _LibraryError(Exception):
+    """Whatever the library raised, as text: its own exceptions need not survive pickling."""
+
+
+@cache
+def _pool() -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")  # fork and torch's thread pools do not go together
+    return ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=prepare_environment)
+
+
+def _quantize(method: str, source: str, out: str, texts: tuple[str, ...], group: int, device: str) -> Log:
+    try:
+        # The library writes a folder `logs` into the working directory.
+        with tempfile.TemporaryDirectory() as elsewhere, contextlib.chdir(elsewhere):
+            return _run(method, source, out, texts, group, device)
+    except Exception as error:
+        raise _LibraryError(f"{type(error).__name__}: {error}") from None
+
+
+def _run(method: str, source: str, out: str, texts: tuple[str, ...], group: int, device: str) -> Log:
+    from gptqmodel import BACKEND, GPTQModel, QuantizeConfig
+    from gptqmodel.quantization import FORMAT, METHOD
+    from transformers import AutoTokenizer
+
+    awq = method == "awq"
+    config = QuantizeConfig(
+        bits=4,
+        group_size=group,
+        sym=not awq,  # GPTQ's usual grid is symmetric, AWQ's has zero points
+        method=METHOD.AWQ if awq else METHOD.GPTQ,
+        format=FORMAT.GEMM if awq else FORMAT.GPTQ,
+        offload_to_disk=False,
+        fallback=None,  # the default rounds a badly covered module to nearest and goes on
+    )
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+    rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in tokenizer(list(texts))["input_ids"]]
+    model = GPTQModel.load(source, config, device=device, trust_remote_code=False)
+    # On CPU the automatic choice refuses; with CUDA it is the fast one.
+    cpu_backend = BACKEND.AWQ_TORCH if awq else BACKEND.GPTQ_TORCH
+    log = model.quantize(
+        rows,
+        tokenizer=tokenizer,
+        batch_size=8,
+        backend=cpu_backend if device == "cpu" else BACKEND.AUTO,
+        calibration_data_min_length=1,  # the default drops short texts with a warning
+    )
+    model.save(out)
+    return [{key: str(value) for key, value in row.items()} for rows in log.values() for row in rows]

@@ -1,0 +1,135 @@
+"""How a number, a limit, an outcome and its next step read, the same in every report.
+
+Numbers are never rounded across a limit, and what comes from a checkpoint or a suite is never printed as it is.
+"""
+
+import math
+
+from unlearn_guard.records import FULL, WEIGHTS, Check, Limit, Outcome, Property, Run
+
+_DIGITS = 3
+
+
+def plain(text: str) -> str:
+    """Text with every control, escape and bidirectional character spelt out, on one line."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def number(value: float, *bounds: float | None) -> str:
+    """At least three decimals, and as many as it takes to stay on the same side of each bound.
+
+    0.15000000001 against 0.15 reads 0.15000000001, never 0.150.
+    """
+    sides = [(bound, _side(value, bound)) for bound in bounds if bound is not None]
+    for digits in range(_DIGITS, 17):
+        text = f"{value:.{digits}f}"
+        if all(_side(float(text), bound) == side for bound, side in sides):
+            return text.removeprefix("-") if float(text) == 0 else text
+    return repr(value)
+
+
+def bounds(limit: Limit) -> str:
+    """`>= 0.3`, `<= 0.15 (95 %)`, `0.1 to 0.2`."""
+    low, high = limit.at_least, limit.at_most
+    if low is not None and high is not None:
+        text = f"{low!r} to {high!r}"
+    else:
+        text = f">= {low!r}" if low is not None else f"<= {high!r}"
+    return text if limit.confidence is None else f"{text} ({limit.confidence:.0%})".replace("%", " %")
+
+
+def value(check: Check) -> str:
+    """The measured value; with the interval where the limit asks for one, and a dash where there is none."""
+    measurement, limit = check.measurement, check.limit
+    if measurement is None:
+        return "-"
+    text = number(measurement.value, limit.at_least, limit.at_most)
+    if limit.confidence is None or check.interval is None:
+        return text
+    low, high = (number(end, limit.at_least, limit.at_most) for end in (check.interval.low, check.interval.high))
+    return f"{text} [{low}, {high}]"
+
+
+def margin(check: Check) -> str:
+    """Distance to the nearest bound, signed: negative when the point lies beyond it."""
+    distance = check.margin
+    return "-" if distance is None else f"{'+' if distance > 0 else ''}{number(distance, 0.0)}"
+
+
+def outcome(check: Check) -> str:
+    """One word; all but a pass in capitals."""
+    words = {Outcome.PASSED: "passed", Outcome.UNMEASURED: "NOT MEASURED"}
+    return words.get(check.outcome, check.outcome.upper())
+
+
+def headline(run: Run) -> str:
+    """One sentence: PASSED, FAILED or NOT ESTABLISHED, and why."""
+    verdict = run.verdict
+    total = len(verdict.checks)
+    if verdict.passed:
+        return f"PASSED: every one of {total} limits held." if total > 1 else "PASSED: the one limit held."
+    parts = [
+        _count(run, Outcome.FAILED, "broken"),
+        _count(run, Outcome.INCONCLUSIVE, "inconclusive"),
+        _count(run, Outcome.UNMEASURED, "never measured"),
+    ]
+    if not verdict.complete:
+        asked = f"only {run.limit} items of each task were asked" if run.limit else "not every item was asked"
+        parts.append(f"{asked}, so this can never be a release")
+    word = "FAILED" if verdict.failed else "NOT ESTABLISHED"
+    return f"{word}: {'; '.join(part for part in parts if part) or 'there is no limit'} (of {total} limits)."
+
+
+def next_step(check: Check) -> str:
+    """What to do about a check that did not pass; empty for one that did."""
+    limit, measurement = check.limit, check.measurement
+    task = plain(limit.task)
+    match check.outcome:
+        case Outcome.PASSED:
+            return ""
+        case Outcome.UNMEASURED:
+            return _to_measure(limit)
+        case Outcome.INCONCLUSIVE:
+            if check.interval is None:
+                return "No interval exists at this confidence; look in the notes, or ask more items."
+            count = f" ({measurement.samples} were asked)" if measurement else ""
+            return f"The interval reaches over the bound: a suite with more items{count} can decide it."
+        case Outcome.FAILED:
+            return _to_mend(limit, task)
+
+
+def _to_mend(limit: Limit, task: str) -> str:
+    precision = plain(limit.precision)
+    if limit.metric == "ptq_gap":
+        return (
+            f"Quantizing to {precision} brings {task} back. Unlearn with larger updates on fewer weights "
+            f"(a magnitude floor), and do not release for {precision}."
+        )
+    mends = {
+        Property.FORGETTING: f"The model still knows {task}: unlearn further, and watch retain_drop.",
+        Property.PERMANENCE: f"The {precision} model still knows {task}: unlearn further, or do not release for it.",
+        Property.RETENTION: f"Too much of {task} was lost: a weaker edit, fewer weights, or a stronger retain term.",
+        Property.ERASURE: "The circuit still stands: the behaviour is suppressed, the knowledge is not erased.",
+        Property.REPORTED: "The policy limits a number that is reported beside the properties: see its reason.",
+    }
+    return mends[limit.guards]
+
+
+def _to_measure(limit: Limit) -> str:
+    precision = plain(limit.precision)
+    if limit.task == WEIGHTS:
+        return f"Run check again with --precisions that include {precision}."
+    measured = "" if limit.precision == FULL else f" with --precisions that include {precision}"
+    return f"Run check again{measured}; if it was measured, the notes say why nothing could be derived."
+
+
+def _count(run: Run, kind: Outcome, word: str) -> str:
+    names = [plain(check.id) for check in run.verdict.checks if check.outcome is kind]
+    if not names:
+        return ""
+    named = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    return f"{len(names)} {word} ({named})"
+
+
+def _side(value: float, bound: float) -> int:
+    return 0 if value == bound else int(math.copysign(1, value - bound))

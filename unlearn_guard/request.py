@@ -1,0 +1,88 @@
+"""What is to be checked, and on whose word: the command line's, the policy's, or an embedded organism's.
+
+A candidate's own manifest says what its maker claims. It is believed in one case: it names a model
+organism that ships with this package, with the digest that the package itself knows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearn_guard.errors import UsageError
+from unlearn_guard.organism import EMBEDDED, base_path
+from unlearn_guard.records import FULL
+
+if TYPE_CHECKING:
+    from unlearn_guard.intake import Intake
+    from unlearn_guard.judging.draft import PolicyDraft
+
+DEFAULT_PRECISIONS = (FULL, "nf4", "gptq", "awq")
+DEFAULT_POLICY = Path("thresholds.yaml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One `check` as the user asked for it. None: the policy decides, or the default does."""
+
+    checkpoint: str
+    base: str | None = None
+    suite: str | None = None
+    thresholds: str | None = None
+    precisions: tuple[str, ...] | None = None
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    out: Path | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int = 64
+    limit: int | None = None
+    seed: int = 0
+
+    @property
+    def policy(self) -> str:
+        """The policy to judge by: the one named, else thresholds.yaml in the working directory, else `paper`."""
+        return self.thresholds or (f"./{DEFAULT_POLICY}" if DEFAULT_POLICY.is_file() else "paper")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """Where base lies, which suite asks, and at which precisions; and why, where nobody said so aloud."""
+
+    base: str
+    suite: str
+    precisions: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def settle(request: Request, draft: "PolicyDraft", candidate: "Intake") -> Settled:
+    """Command line before policy before an embedded organism. Raises UsageError that quotes the manifest's claim."""
+    base, suite = request.base or draft.base, request.suite or draft.suite
+    notes: tuple[str, ...] = ()
+    claim = candidate.manifest
+    named = claim.base if claim is not None and claim.base in EMBEDDED else None
+    if base is None and claim is not None and named is not None and claim.base_digest == EMBEDDED[named]:
+        base, suite = str(base_path()), suite or named
+        notes = (f"base and suite: the embedded organism {named!r}, which unlearn_guard.json names",)
+    if base is None or suite is None:
+        raise _unsettled(candidate, base, suite)
+    precisions = request.precisions or draft.precisions or DEFAULT_PRECISIONS
+    if FULL not in precisions:
+        raise UsageError(
+            f"precisions {','.join(precisions)} leave out {FULL}",
+            fix=f"Add {FULL}: every gap and drop is measured against it.",
+        )
+    return Settled(base=base, suite=suite, precisions=tuple(dict.fromkeys(precisions)), notes=notes)
+
+
+def _unsettled(candidate: "Intake", base: str | None, suite: str | None) -> UsageError:
+    missing = " and ".join(name for name, value in (("base", base), ("suite", suite)) if value is None)
+    claim = ""
+    if (manifest := candidate.manifest) is not None:
+        claim = (
+            f" Its unlearn_guard.json claims base {manifest.base!r} and suite {manifest.suite!r}: "
+            "its maker's word, which is not taken; repeat it on the command line to confirm it."
+        )
+    return UsageError(
+        f"{candidate.location}: nobody said which {missing} to check it against.{claim}",
+        fix="Give --base PATH --suite NAME, or write base: and suite: into thresholds.yaml.",
+    )

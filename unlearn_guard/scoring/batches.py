@@ -1,0 +1,67 @@
+"""Which sequences share a forward pass. It depends on the items and the batch size alone, never on a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from unlearn_guard.errors import ScoringError
+from unlearn_guard.scoring.tokens import Pair
+
+POSITIONS = 4096
+"""At most this many scored positions a batch: each costs a whole vocabulary of logits."""
+
+
+@dataclass(slots=True)
+class Row:
+    """One sequence to run, and the continuations that are read off its end.
+
+    Continuations that differ in their last token only share a row: four lettered choices are one
+    sequence, scored at its last position. `targets` are (index of the request, the continuation's ids).
+    """
+
+    tokens: tuple[int, ...]
+    targets: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+
+    @property
+    def keep(self) -> int:
+        """How many positions, counted from the end, have to be scored."""
+        return max(len(continuation) for _, continuation in self.targets)
+
+
+def rows_of(pairs: Sequence[Pair], max_length: int) -> tuple[list[Row], list[int]]:
+    """Rows for these pairs, and the indices of those that lost the beginning of their context.
+
+    The last token of a continuation is predicted, not read, so `max_length + 1` ids fit. Raises
+    ScoringError when there is nothing to score or the continuation alone does not fit.
+    """
+    rows: dict[tuple[int, ...], Row] = {}
+    truncated = []
+    for index, (context, continuation) in enumerate(pairs):
+        if not context or not continuation:
+            what = "context" if not context else "continuation"
+            raise ScoringError(f"request {index} has no {what} token")
+        if len(continuation) > max_length:
+            raise ScoringError(
+                f"request {index}: a continuation of {len(continuation)} tokens, but the model takes {max_length}"
+            )
+        whole = context + continuation
+        if len(whole) > max_length + 1:
+            truncated.append(index)
+        tokens = whole[-(max_length + 1) :][:-1]
+        rows.setdefault(tokens, Row(tokens)).targets.append((index, continuation))
+    return list(rows.values()), truncated
+
+
+def batches_of(rows: Sequence[Row], batch_size: int) -> list[list[Row]]:
+    """Rows in batches of `batch_size`, longest first: little padding, and what does not fit fails at once."""
+    if batch_size < 1:
+        raise ScoringError(f"a batch size of {batch_size}; expected at least 1")
+    batches: list[list[Row]] = []
+    widest = 0
+    for row in sorted(rows, key=lambda row: (-len(row.tokens), row.tokens)):
+        widest = max(widest, row.keep)
+        if batches and len(batches[-1]) < batch_size and (len(batches[-1]) + 1) * widest <= max(POSITIONS, widest):
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+            widest = row.keep
+    return batches

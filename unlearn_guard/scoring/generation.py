@@ -1,0 +1,148 @@
+"""Greedy generation in batches, and the text up to the first stop string."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+
+from unlearn_guard.errors import NonFiniteError, ScoringError
+from unlearn_guard.scoring.forward import Forward, pad_left
+from unlearn_guard.scoring.tokens import Tokens
+
+LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""lm-eval's names for the number of new tokens; the first that is given counts."""
+
+DEFAULT_LENGTH = 256
+"""New tokens where a task names no number: lm-eval's default."""
+
+_SAMPLING = {"do_sample", "temperature", "top_p", "top_k", "min_p"}
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """How a task wants text to be written: always greedily, until a stop string or `length` new tokens."""
+
+    until: tuple[str, ...]
+    length: int
+
+
+def read_generation(options: Mapping[str, Any]) -> Generation:
+    """A task's `generation_kwargs`. Raises ValueError for what is not greedy: its answers could not be paired."""
+    temperature = float(options.get("temperature") or 0.0)
+    if options.get("do_sample") or (options.get("do_sample") is None and temperature > 0):
+        raise ValueError("it samples (do_sample or a temperature); only greedy answers can be paired across precisions")
+    unknown = sorted(set(options) - _SAMPLING - set(LENGTHS) - {"until"})
+    if unknown:
+        raise ValueError(f"generation options that are not supported: {', '.join(unknown)}")
+    until = options.get("until") or []
+    stops = [until] if isinstance(until, str) else list(until)
+    given = [options[name] for name in LENGTHS if options.get(name) is not None]
+    return Generation(tuple(stop for stop in stops if stop), int(given[0]) if given else DEFAULT_LENGTH)
+
+
+def generate(
+    forward: Forward,
+    tokens: Tokens,
+    contexts: Sequence[tuple[int, ...]],
+    wanted: Generation,
+    name: Callable[[int], str],
+) -> list[str]:
+    """The text each context is continued with, without the stop string and what follows it.
+
+    Decoding options of the checkpoint (penalties, suppressed tokens, beams) are not used: they are its
+    maker's. Its end-of-text ids are, beside the tokenizer's. Raises NonFiniteError for the first step
+    whose logits leave no distribution.
+    """
+    ends = _end_ids(forward.model, tokens)
+    ids_BT, mask_BT = pad_left(contexts, forward.padding, forward.device)
+    start = ids_BT.shape[1]
+    stops = [_Stops(tokens.tokenizer, wanted.until, start)] if wanted.until else []
+    # Put into the model for the call: transformers fills what a passed configuration leaves open from the model's.
+    own, forward.model.generation_config = forward.model.generation_config, GenerationConfig()
+    try:
+        with torch.no_grad():
+            written_BT = forward.model.generate(
+                input_ids=ids_BT,
+                attention_mask=mask_BT,
+                max_new_tokens=wanted.length,
+                do_sample=False,
+                eos_token_id=sorted(ends) or None,
+                pad_token_id=forward.padding,
+                logits_processor=LogitsProcessorList([_Finite(forward, name)]),
+                stopping_criteria=StoppingCriteriaList(stops),
+            )
+    finally:
+        forward.model.generation_config = own
+    if written_BT.shape[0] != len(contexts):
+        raise ScoringError(f"{forward.label}: {written_BT.shape[0]} texts for {len(contexts)} prompts")
+    return [_text(tokens.tokenizer, row, ends, wanted.until) for row in written_BT[:, start:].tolist()]
+
+
+def _text(tokenizer: Any, ids: list[int], ends: set[int], until: Sequence[str]) -> str:
+    length = next((index for index, token in enumerate(ids) if token in ends), len(ids))
+    text = str(tokenizer.decode(ids[:length], skip_special_tokens=True))
+    for stop in until:
+        text = text.split(stop)[0]
+    return text
+
+
+def _end_ids(model: Any, tokens: Tokens) -> set[int]:
+    declared = model.generation_config.eos_token_id
+    ends = {declared} if isinstance(declared, int) else set(declared or ())
+    return ends if tokens.eos is None else ends | {tokens.eos}
+
+
+class _Finite(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+    """Lets logits pass unchanged, and stops at the first that are no distribution over the vocabulary."""
+
+    def __init__(self, forward: Forward, name: Callable[[int], str]) -> None:
+        self._forward, self._name = forward, name
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002  # the interface's names
+        if scores.shape[-1] < self._forward.vocabulary:
+            raise ScoringError(
+                f"{self._forward.label}: the tokenizer has {self._forward.vocabulary} tokens, "
+                f"the logits only {scores.shape[-1]}"
+            )
+        bad_B = ~torch.isfinite(scores.float().logsumexp(dim=-1))
+        if bool(bad_B.any()):
+            row = int(bad_B.nonzero()[0])
+            raise NonFiniteError(f"{self._forward.label}: the logits of {self._name(row)} are not finite")
+        return scores
+
+
+class _Stops(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
+    """Ends a row once a stop string stands in its decoded text.
+
+    It looks at the last tokens only, and at the whole text before it says yes: a piece decoded alone may
+    spell what the text does not.
+    """
+
+    def __init__(self, tokenizer: Any, until: Sequence[str], start: int) -> None:
+        self._tokenizer, self._until, self._start = tokenizer, tuple(until), start
+        longest = max(len(tokenizer(stop, add_special_tokens=False)["input_ids"]) for stop in until)
+        # A stop may straddle tokens that its own spelling does not use.
+        self._window = longest + 2
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:  # noqa: ARG002  # the interface's
+        written_BT = input_ids[:, self._start :]
+        tails = self._tokenizer.batch_decode(written_BT[:, -self._window :], skip_special_tokens=True)
+        done = [
+            self._holds(tail) and self._holds(self._decode(row)) for tail, row in zip(tails, written_BT, strict=True)
+        ]
+        return torch.tensor(done, device=input_ids.device)
+
+    def _decode(self, row: Tensor) -> str:
+        return str(self._tokenizer.decode(row, skip_special_tokens=True))
+
+    def _holds(self, text: str) -> bool:
+        return any(stop in text for stop in self._until)

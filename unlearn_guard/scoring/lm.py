@@ -1,0 +1,159 @@
+"""The model side of lm-eval: our class on its LM interface."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from unlearn_guard.errors import ScoringError
+from unlearn_guard.scoring.batches import batches_of, rows_of
+from unlearn_guard.scoring.forward import Answer, Forward
+from unlearn_guard.scoring.generation import Generation, generate, read_generation
+from unlearn_guard.scoring.tokens import Pair, Tokens
+
+UNSET_LENGTH = int(1e30)
+"""What transformers gives as model_max_length where a tokenizer names none."""
+
+DEFAULT_MAX_LENGTH = 2048
+"""Tokens, where neither the model nor the tokenizer says: lm-eval's default."""
+
+
+class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
+    """A causal model that answers lm-eval's three kinds of request, the same way at every precision.
+
+    Log-likelihoods equal those of lm-eval's own HFLM on the same model; lettered choices are one row,
+    scored at its last position. Batches depend on the requests and `batch_size` alone. `truncated` counts
+    the requests whose context was longer than the model takes and lost its beginning, as HFLM has it.
+
+    `precision` is only told in messages; `progress` is called with the number of requests just answered.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokens: Tokens,
+        *,
+        batch_size: int,
+        precision: str,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.tokenizer = tokens.tokenizer
+        self.batch_size = batch_size
+        self.max_length = max_length_of(model, tokens.tokenizer)
+        self.truncated = 0
+        self._progress = progress
+        pad = tokens.tokenizer.pad_token_id
+        # Padding is masked, so any id of the vocabulary will do.
+        padding = next((token for token in (pad, tokens.eos) if token is not None), 0)
+        self._forward = Forward(model, vocabulary=tokens.size, padding=padding, label=f"precision {precision}")
+
+    @property
+    def eot_token_id(self) -> int:
+        """The id that ends a text; BOS where there is none."""
+        return self.tokens.start if self.tokens.eos is None else self.tokens.eos
+
+    @property
+    def prefix_token_id(self) -> int:
+        """The id that stands for an empty context."""
+        return self.tokens.start
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
+        """Ids of a text, with the tokenizer's own BOS unless told otherwise."""
+        if add_special_tokens is None:
+            return list(self.tokens.texts([string])[0])
+        return list(self.tokenizer(string, add_special_tokens=add_special_tokens)["input_ids"])
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:  # noqa: ARG002
+        """Log-likelihood in nats of each continuation given its context, and whether it is the greedy one."""
+        pairs = self.tokens.pairs([request.args for request in requests])
+        return self._answer(pairs, lambda index: _name(requests[index]), report=True)
+
+    def _loglikelihood_tokens(self, requests: list[Any], **_: Any) -> list[Answer]:
+        """The same for (texts, context ids, continuation ids), lm-eval's inner interface."""
+        pairs = [(tuple(context), tuple(continuation)) for _, context, continuation in requests]
+        return self._answer(pairs, lambda index: f"request {index}", report=True)
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
+        """Log-likelihood in nats of each whole text, in windows of the model's length that each predict new tokens."""
+        texts = self.tokens.texts([request.args[0] for request in requests])
+        pairs: list[Pair] = []
+        owners: list[int] = []
+        for index, text in enumerate(texts):
+            windows = get_rolling_token_windows(
+                token_list=list(text), prefix_token=self.prefix_token_id, max_seq_len=self.max_length, context_len=1
+            )
+            for context, continuation in map(make_disjoint_window, windows):
+                pairs.append((tuple(context), tuple(continuation)))
+                owners.append(index)
+        answers = self._answer(pairs, lambda index: _name(requests[owners[index]]), report=False)
+        totals = [0.0] * len(requests)
+        for owner, (likelihood, _) in zip(owners, answers, strict=True):
+            totals[owner] += likelihood
+        self._report(len(requests))
+        return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
+        """The greedy continuation of each context, up to its stop strings."""
+        contexts = self.tokens.texts([request.args[0] for request in requests])
+        groups: dict[Generation, list[int]] = defaultdict(list)
+        for index, request in enumerate(requests):
+            groups[read_generation(request.args[1])].append(index)
+        texts: dict[int, str] = {}
+        for wanted, members in groups.items():
+            room = self._room(wanted)
+            self.truncated += sum(len(contexts[index]) > room for index in members)
+            members.sort(key=lambda index: (-len(contexts[index]), contexts[index]))
+            for start in range(0, len(members), self.batch_size):
+                batch = members[start : start + self.batch_size]
+                texts.update(zip(batch, self._write(batch, contexts, wanted, requests), strict=True))
+                self._report(len(batch))
+        return [texts[index] for index in range(len(requests))]
+
+    def _room(self, wanted: Generation) -> int:
+        room = self.max_length - wanted.length
+        if room < 1:
+            raise ScoringError(
+                f"{wanted.length} new tokens leave no room for a prompt: the model takes {self.max_length}"
+            )
+        return room
+
+    def _write(
+        self, batch: Sequence[int], contexts: Sequence[tuple[int, ...]], wanted: Generation, requests: list[Instance]
+    ) -> list[str]:
+        prompts = [contexts[index][-self._room(wanted) :] for index in batch]
+        return generate(self._forward, self.tokens, prompts, wanted, lambda row: _name(requests[batch[row]]))
+
+    def _answer(self, pairs: Sequence[Pair], name: Callable[[int], str], *, report: bool) -> list[Answer]:
+        rows, truncated = rows_of(pairs, self.max_length)
+        self.truncated += len(truncated)
+        answers: dict[int, Answer] = {}
+        for batch in batches_of(rows, self.batch_size):
+            scored = self._forward.score(batch, name)
+            answers.update(scored)
+            if report:
+                self._report(len(scored))
+        return [answers[index] for index in range(len(pairs))]
+
+    def _report(self, count: int) -> None:
+        if self._progress is not None:
+            self._progress(count)
+
+
+def max_length_of(model: Any, tokenizer: Any) -> int:
+    """How many tokens the model takes at once: its configuration's word, else the tokenizer's, else 2048."""
+    config = getattr(model.config, "text_config", None) or model.config
+    for key in ("n_positions", "max_position_embeddings", "n_ctx"):
+        value = getattr(config, key, None)
+        if value is not None:
+            return int(value)
+    length = getattr(tokenizer, "model_max_length", None)
+    return int(length) if length is not None and length < UNSET_LENGTH else DEFAULT_MAX_LENGTH
+
+
+def _name(request: Instance) -> str:
+    return f"item {request.task_name}-{request.doc_id}"

@@ -1,0 +1,180 @@
+"""lm-eval's task objects for the names of a suite, or an error that says which file or dataset is at fault."""
+
+import contextlib
+import io
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+from jinja2 import TemplateError
+from lm_eval.config.task import TaskConfig
+from lm_eval.tasks import TaskManager
+
+from unlearn_guard.errors import Defect, SuiteError
+from unlearn_guard.scoring.catalogue import Located, locate
+
+BROKEN_TASK = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    ZeroDivisionError,
+    TemplateError,
+    yaml.YAMLError,
+)
+"""What a task's own code, template or configuration may raise through lm-eval."""
+
+_ABSENT = (OSError, DatasetNotFoundError, DatasetGenerationError)
+_FILE_FORMATS = {"json", "csv", "parquet", "arrow", "text"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A suite task's lm-eval objects: one, or the leaves of a group in its order."""
+
+    name: str
+    path: Path
+    leaves: tuple[Any, ...]
+
+
+def load_tasks(
+    names: Sequence[str], include: Sequence[Path], *, defaults: bool, data_dir: Path | None, seed: int
+) -> tuple[Loaded, ...]:
+    """The lm-eval tasks of these names, each with its dataset.
+
+    With `data_dir`, a dataset `owner/name` that lies in DATA_DIR/owner/name is read from there and never
+    from the hub. Raises SuiteError.
+    """
+    located = locate(names, include, defaults=defaults, keys={field.name for field in fields(TaskConfig)})
+    with quiet(seed):
+        manager = TaskManager(include_path=list(located.folders), include_defaults=False)
+        return tuple(_load(manager, name, located, data_dir) for name in names)
+
+
+@contextlib.contextmanager
+def quiet(seed: int) -> Iterator[None]:
+    """Python's and numpy's generators seeded, lm-eval's progress bars and remarks hidden; all as before afterwards."""
+    states = random.getstate(), np.random.get_state()
+    logger = logging.getLogger("lm_eval")
+    level = logger.level
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def _load(manager: TaskManager, name: str, located: Located, data_dir: Path | None) -> Loaded:
+    path = located.files[name]
+    if name not in manager.task_index:
+        # lm-eval dropped the file; loading it by its path makes it say why.
+        _try(path, lambda: manager.load([str(path)]))
+        raise SuiteError(f"lm-eval does not find {name!r} in {path}")
+    leaves: list[Any] = []
+    for leaf in _leaf_names(manager, name):
+        change = _dataset_change(manager, leaf, data_dir)
+        # A group of one, because only a group's members take overrides.
+        spec: Any = {"group": f"{leaf}::one", "task": [{"task": leaf, **change}]} if change else leaf
+        loaded = _try(path, lambda spec=spec: manager.load([spec]), manager.task_index[leaf].cfg or {})
+        leaves.extend(loaded["tasks"].values())
+    for leaf in leaves:
+        _refuse_unsafe(leaf, path)
+    return Loaded(name=name, path=path, leaves=tuple(leaves))
+
+
+def _leaf_names(manager: TaskManager, name: str) -> list[str]:
+    """The tasks that a name stands for: itself, or a group's members and tags, resolved in order."""
+    entry = manager.task_index[name]
+    kind = entry.kind.name
+    if kind == "TAG":
+        return sorted(entry.tags)
+    if kind != "GROUP":
+        return [name]
+    _check_weighting(name, entry)
+    leaves: list[str] = []
+    for member in (entry.cfg or {}).get("task", []):
+        if not isinstance(member, str) or member not in manager.task_index:
+            raise SuiteError(
+                f"group {name!r} in {entry.yaml_path} has a member that is not the name of a task: {member!r}",
+                fix="Name the group's tasks in the suite instead.",
+            )
+        leaves.extend(_leaf_names(manager, member))
+    if not leaves or len(set(leaves)) != len(leaves):
+        raise SuiteError(f"group {name!r} in {entry.yaml_path} has no tasks, or one twice")
+    return leaves
+
+
+def _check_weighting(name: str, entry: Any) -> None:
+    metrics = (entry.cfg or {}).get("aggregate_metric_list") or []
+    metrics = metrics if isinstance(metrics, list) else [metrics]
+    if any(metric.get("weight_by_size") is False for metric in metrics):
+        raise SuiteError(
+            f"group {name!r} in {entry.yaml_path} averages over tasks, not over items",
+            fix="The guard pairs items: name the group's tasks in the suite instead.",
+        )
+
+
+def _dataset_change(manager: TaskManager, leaf: str, data_dir: Path | None) -> dict[str, Any]:
+    """What of a task's dataset is found elsewhere than its definition says."""
+    entry = manager.task_index[leaf]
+    config = entry.cfg or {}
+    dataset = config.get("dataset_path")
+    if data_dir is not None and isinstance(dataset, str) and (data_dir / dataset).is_dir():
+        return {"dataset_path": str(data_dir / dataset)}
+    options = config.get("dataset_kwargs") or {}
+    if dataset in _FILE_FORMATS and "data_files" in options and entry.yaml_path is not None:
+        # As a reader of the YAML would: relative to it, not to the working directory.
+        files = _beside(options["data_files"], entry.yaml_path.parent)
+        return {"dataset_kwargs": {**options, "data_files": files}}
+    return {}
+
+
+def _beside(files: Any, folder: Path) -> Any:
+    if isinstance(files, dict):
+        return {split: _beside(each, folder) for split, each in files.items()}
+    if isinstance(files, list):
+        return [_beside(each, folder) for each in files]
+    return str(folder / str(files)) if "://" not in str(files) else files
+
+
+def _try(path: Path, load: Any, config: dict[str, Any] | None = None) -> Any:
+    try:
+        return load()
+    except _ABSENT as error:
+        dataset = (config or {}).get("dataset_path")
+        if dataset is None or dataset in _FILE_FORMATS:
+            raise SuiteError(f"the data of {path} cannot be read: {_first_line(error)}") from error
+        raise SuiteError(
+            f"the dataset {dataset} of {path} is not on this machine and cannot be fetched: {_first_line(error)}",
+            fix=f"Where there is a network: `hf download {dataset} --repo-type dataset --local-dir DIR/{dataset}`; "
+            "then run again with `--data-dir DIR`.",
+        ) from error
+    except (*BROKEN_TASK, RuntimeError) as error:
+        found = f"{type(error).__name__}: {_first_line(error)}"
+        where = Defect(where=str(path), found=found, expected="a task that lm-eval can load")
+        raise SuiteError(f"the task definition {path} cannot be used", [where]) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _refuse_unsafe(leaf: Any, path: Path) -> None:
+    if getattr(leaf, "UNSAFE_CODE", False):
+        raise SuiteError(f"{path} runs code that a model wrote (unsafe_code); the guard does not")
+    if getattr(leaf, "MULTIMODAL", False):
+        raise SuiteError(f"{path} asks about images or sound; the guard scores text")

@@ -1,0 +1,241 @@
+"""A suite's questions, rendered once, so that every model and precision is asked exactly the same."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.instance import Instance
+
+from unlearn_guard.errors import SuiteError, near
+from unlearn_guard.records import Task
+from unlearn_guard.scoring.generation import read_generation
+from unlearn_guard.scoring.loading import BROKEN_TASK, Loaded, load_tasks, quiet
+from unlearn_guard.scoring.suites import Suite, TaskSpec
+from unlearn_guard.scoring.tokens import Tokens, fingerprint
+
+CHANCE_TOLERANCE = 0.005
+"""How far a suite's chance may lie from the choices' own, so that it can be written with two digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One question: `id` is its task and its place in the dataset, `prompt` the sha256 of all that is asked.
+
+    `requests` are lm-eval's, one for each choice; nothing is ever written into them.
+    """
+
+    id: str
+    prompt: str
+    target: str
+    requests: tuple[Instance, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """One lm-eval task with its items, and the filter and metric that count."""
+
+    name: str
+    task: Any
+    metric: str
+    filter: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedTask:
+    """A suite's task, ready to be asked: one leaf, or those of a group."""
+
+    task: Task
+    leaves: tuple[Leaf, ...]
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """All items, leaf after leaf, each in its dataset's order."""
+        return tuple(item for leaf in self.leaves for item in leaf.items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """Every question of a suite. Token ids are kept here too, once for all models that share a tokenizer."""
+
+    suite: Suite
+    tasks: tuple[RenderedTask, ...]
+    limit: int | None
+    seed: int
+    _tokens: dict[str, Tokens] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def records(self) -> tuple[Task, ...]:
+        """The tasks as the run records them, in the suite's order."""
+        return tuple(each.task for each in self.tasks)
+
+    def tokens(self, tokenizer: Any) -> Tokens:
+        """The ids of these questions under this tokenizer, remembered from model to model."""
+        key = fingerprint(tokenizer)
+        if key not in self._tokens:
+            self._tokens[key] = Tokens(tokenizer)
+        return self._tokens[key]
+
+
+def render(
+    suite: Suite, *, limit: int | None = None, seed: int = 0, defaults: bool = True, data_dir: Path | None = None
+) -> Rendered:
+    """Render every task of a suite, each question once.
+
+    `limit` asks the first items of each task only; `seed` draws few-shot examples; `defaults` lets names
+    that the suite's folders do not define be lm-eval's own; `data_dir` holds vendored datasets. Raises
+    SuiteError: a broken definition, a missing dataset, a metric that is not a mean over items, a chance
+    that the choices contradict.
+    """
+    if limit is not None and limit < 1:
+        raise SuiteError(f"a limit of {limit} items", fix="Ask at least one item, or leave --limit out.")
+    names = [spec.name for spec in suite.tasks]
+    loaded = load_tasks(names, suite.include, defaults=defaults, data_dir=data_dir, seed=seed)
+    tasks = tuple(_render(each, spec, limit, seed) for each, spec in zip(loaded, suite.tasks, strict=True))
+    return Rendered(suite=suite, tasks=tasks, limit=limit, seed=seed)
+
+
+def _render(loaded: Loaded, spec: TaskSpec, limit: int | None, seed: int) -> RenderedTask:
+    try:
+        leaves = tuple(_leaf(task, spec, loaded.path, limit, seed) for task in loaded.leaves)
+        _check_chance(spec, leaves, loaded.path)
+    except BROKEN_TASK as error:
+        raise SuiteError(f"{loaded.path} cannot be rendered: {type(error).__name__}: {error}") from error
+    items = [item for leaf in leaves for item in leaf.items]
+    task = Task(
+        name=spec.name,
+        role=spec.role,
+        metric=spec.metric,
+        chance=spec.chance,
+        items=len(items),
+        digest=_digest(spec, leaves),
+    )
+    return RenderedTask(task=task, leaves=leaves)
+
+
+def _leaf(task: Any, spec: TaskSpec, path: Path, limit: int | None, seed: int) -> Leaf:
+    metric, filter_name = _metric(task, spec, path)
+    name = str(task.config.task)
+    with quiet(seed):
+        task.set_fewshot_seed(seed)
+        task.build_all_requests(limit=limit)
+    by_document: dict[int, list[Instance]] = {}
+    for request in task.instances:
+        _check_request(request, path)
+        by_document.setdefault(request.doc_id, []).append(request)
+    items = tuple(_item(task, f"{name}-{number}", requests, path) for number, requests in sorted(by_document.items()))
+    if sorted(by_document) != list(range(len(by_document))):
+        raise SuiteError(f"{path}: lm-eval numbered the items {sorted(by_document)[:5]} ...; expected 0, 1, 2 ...")
+    return Leaf(name=name, task=task, metric=metric, filter=filter_name, items=items)
+
+
+def _item(task: Any, name: str, requests: list[Instance], path: Path) -> Item:
+    requests = sorted(requests, key=lambda request: request.idx)
+    if [request.idx for request in requests] != list(range(len(requests))):
+        raise SuiteError(f"{path}: item {name} has a choice twice or lacks one")
+    return Item(
+        id=name,
+        prompt=_sha256([[request.request_type, *request.args] for request in requests]),
+        target=str(task.doc_to_target(requests[0].doc)),
+        requests=tuple(requests),
+    )
+
+
+def _check_request(request: Instance, path: Path) -> None:
+    if request.request_type == "generate_until":
+        read_generation(request.args[1])
+    if not all(isinstance(part, str | dict) for part in request.args):
+        raise SuiteError(f"{path}: a request of {[type(part).__name__ for part in request.args]}; expected text")
+
+
+def _metric(task: Any, spec: TaskSpec, path: Path) -> tuple[str, str]:
+    """The metric's and the filter's name behind a suite's `acc` or `exact_match,strict-match`."""
+    metric, _, wanted = spec.metric.partition(",")
+    known = dict(task.aggregation())
+    if metric not in known:
+        raise SuiteError(f"{path} has no metric {metric!r}", fix=near(metric, map(str, known)))
+    filters = [str(each.name) for each in task._filters]
+    if not wanted and len(filters) > 1 and "none" not in filters:
+        choices = " or ".join(f"`{metric},{name}`" for name in filters)
+        raise SuiteError(f"{path} reads an answer in {len(filters)} ways", fix=f"Write {choices} in the suite.")
+    chosen = wanted or (filters[0] if len(filters) == 1 else "none")
+    if chosen not in filters:
+        raise SuiteError(f"{path} has no filter {chosen!r}", fix=near(chosen, filters))
+    if not _is_mean(known[metric]):
+        raise SuiteError(
+            f"{path}: metric {metric!r} is not a mean over items",
+            fix="The guard pairs items: choose a metric that is, such as acc or exact_match.",
+        )
+    return metric, chosen
+
+
+def _is_mean(aggregate: Any) -> bool:
+    try:
+        return bool(aggregate([0.0, 1.0, 1.0, 1.0]) == 0.75 and aggregate([0.5]) == 0.5)
+    except BROKEN_TASK:
+        return False
+
+
+def _check_chance(spec: TaskSpec, leaves: Iterable[Leaf], path: Path) -> None:
+    """Chance of a choice drawn blindly is 1 / choices; with a limit only its range is known."""
+    blind = [
+        1 / len(item.requests)
+        for leaf in leaves
+        if leaf.task.OUTPUT_TYPE == "multiple_choice" and leaf.metric in ("acc", "acc_norm", "acc_bytes")
+        for item in leaf.items
+        if not leaf.task.multiple_target
+    ]
+    if blind and not min(blind) - CHANCE_TOLERANCE <= spec.chance <= max(blind) + CHANCE_TOLERANCE:
+        expected = f"{min(blind):.4g}" if min(blind) == max(blind) else f"{min(blind):.4g} to {max(blind):.4g}"
+        raise SuiteError(
+            f"task {spec.name!r}: the suite says chance {spec.chance}; the choices of {path} say {expected}"
+        )
+
+
+def _digest(spec: TaskSpec, leaves: Iterable[Leaf]) -> str:
+    """Sha256 of everything that is asked and of how answers are counted, in order."""
+    return _sha256(
+        [
+            spec.metric,
+            [
+                [
+                    leaf.name,
+                    leaf.filter,
+                    _counting(leaf.task.config),
+                    [[item.id, item.prompt, item.target, _options(item)] for item in leaf.items],
+                ]
+                for leaf in leaves
+            ],
+        ]
+    )
+
+
+def _options(item: Item) -> list[Any]:
+    return [[request.request_type, request.repeats] for request in item.requests]
+
+
+def _counting(config: Any) -> Any:
+    keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
+    return [[key, _plain(getattr(config, key, None))] for key in keys]
+
+
+def _plain(value: Any) -> Any:
+    """Values for hashing; a function is the text of the file that defines it, as it may call its neighbours."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if callable(value):
+        source = inspect.getsourcefile(value) if inspect.isroutine(value) or inspect.isclass(value) else None
+        text = Path(source).read_text(encoding="utf-8") if source and Path(source).is_file() else ""
+        return [getattr(value, "__qualname__", type(value).__name__), text]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _sha256(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,238 @@
+"""A suite: which tasks ask for what should be gone, and which for what should have stayed.
+
+A suite is one YAML file, `tasks/suites/NAME.yaml` or the user's own. Reading one imports neither
+torch nor lm-eval; that its tasks exist is found out when they are rendered.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from unlearn_guard.errors import Defect, SuiteError, near
+from unlearn_guard.records import WEIGHTS, Role
+from unlearn_guard.resources import bundled
+from unlearn_guard.scoring.yaml_file import line_of, read_mapping
+
+RETAIN_TASKS = "retain"
+"""The calibration source that takes the prompts of the suite's retain tasks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """One lm-eval task or group of a suite, the metric that counts, and what a model that knows nothing scores."""
+
+    name: str
+    role: Role
+    metric: str
+    chance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """A named set of forget and retain tasks.
+
+    `include` are the folders in which its own task definitions lie. `calibration` is a JSON Lines file
+    of {"text"}, the word `retain` for the retain tasks' prompts, or None where the suite names no source.
+    """
+
+    name: str
+    title: str
+    description: str
+    forget: tuple[TaskSpec, ...]
+    retain: tuple[TaskSpec, ...]
+    include: tuple[Path, ...]
+    calibration: Path | Literal["retain"] | None
+    path: Path
+
+    @property
+    def tasks(self) -> tuple[TaskSpec, ...]:
+        """Forget tasks, then retain tasks, in the file's order."""
+        return self.forget + self.retain
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+_Text = Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class _Task(_Strict):
+    task: _Text
+    metric: _Text
+    chance: Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
+
+
+class _Calibration(_Strict):
+    file: _Text | None = None
+    tasks: Literal["retain"] | None = None
+
+
+class _File(_Strict):
+    version: Literal[1]
+    name: _Text
+    title: _Text
+    description: _Text
+    forget: Annotated[list[_Task], Field(min_length=1)]
+    retain: Annotated[list[_Task], Field(min_length=1)]
+    include: list[_Text] = []
+    calibration: _Calibration | None = None
+
+
+def load_suite(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Suite:
+    """The suite of this name among the shipped ones and those in `folders`, or the one in this YAML file.
+
+    `folders` hold NAME.yaml or suites/NAME.yaml. Raises SuiteError: all of a file's defects at once, with
+    their lines; a name found twice, because nobody could say which was meant.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or "/" in text:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise SuiteError(f"there is no suite file {path}", fix="Give a suite's name or the path of its YAML file.")
+        return _read(path)
+    known = _files(folders)
+    if text not in known:
+        raise SuiteError(f"there is no suite {text!r}", fix=f"{near(text, known)} `list suites` shows all.".strip())
+    if len(known[text]) > 1:
+        places = ", ".join(str(path) for path in known[text])
+        raise SuiteError(f"suite {text!r} is defined more than once: {places}", fix="Rename one, or give its path.")
+    return _read(known[text][0])
+
+
+def list_suites(folders: Sequence[Path] = ()) -> tuple[Suite, ...]:
+    """Every suite that can be named, by name. Raises SuiteError when one of them is broken."""
+    return tuple(_read(path) for _, paths in sorted(_files(folders).items()) for path in paths)
+
+
+def _files(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Suite files by name; of a folder with `suites/` in it, that one counts."""
+    shipped = bundled("tasks") / "suites"
+    found: dict[str, list[Path]] = {}
+    for folder in (shipped, *folders):
+        if not folder.is_dir():
+            raise SuiteError(f"there is no folder {folder} to look for suites in")
+        place = folder / "suites" if (folder / "suites").is_dir() else folder
+        for path in sorted(place.glob("*.yaml")):
+            # A user's folder may hold tasks beside its suites.
+            if place == shipped or "version" in read_mapping(path, aliases=True):
+                paths = found.setdefault(path.stem, [])
+                if path.resolve() not in [each.resolve() for each in paths]:
+                    paths.append(path)
+    return found
+
+
+def _read(path: Path) -> Suite:
+    content = read_mapping(path)
+    try:
+        file = _File.model_validate(_plain(content))
+    except ValidationError as error:
+        defects = [_defect(path, content, each) for each in error.errors()]
+        raise SuiteError(f"{path} is not a valid suite", defects) from error
+    root = path.parent.parent if path.parent.name == "suites" else path.parent
+    defects = [*_conflicts(path, content, file), *_missing(path, content, file, root)]
+    if defects:
+        raise SuiteError(f"{path} is not a valid suite", defects)
+    return Suite(
+        name=file.name,
+        title=file.title,
+        description=file.description,
+        forget=_specs(file.forget, Role.FORGET),
+        retain=_specs(file.retain, Role.RETAIN),
+        include=tuple((root / folder).resolve() for folder in file.include),
+        calibration=_calibration(file.calibration, root),
+        path=path,
+    )
+
+
+def _specs(tasks: Iterable[_Task], role: Role) -> tuple[TaskSpec, ...]:
+    return tuple(TaskSpec(name=each.task, role=role, metric=each.metric, chance=each.chance) for each in tasks)
+
+
+def _calibration(source: _Calibration | None, root: Path) -> Path | Literal["retain"] | None:
+    if source is None:
+        return None
+    return source.tasks if source.file is None else (root / source.file).resolve()
+
+
+def _conflicts(path: Path, content: Any, file: _File) -> list[Defect]:
+    """What is well formed but cannot be meant."""
+    defects = []
+    named = [
+        (section, index, each) for section in ("forget", "retain") for index, each in enumerate(getattr(file, section))
+    ]
+    counts = Counter(each.task for _, _, each in named)
+    seen: set[str] = set()
+    for section, index, each in named:
+        where = _where(path, content, (section, index, "task"))
+        if counts[each.task] > 1 and each.task in seen:
+            defects.append(Defect(where=where, found=f"task {each.task!r} a second time", expected="each task once"))
+        if each.task == WEIGHTS:
+            defects.append(
+                Defect(where=where, found=f"task {WEIGHTS!r}", expected="another name: this one is reserved")
+            )
+        seen.add(each.task)
+    if file.name != path.stem:
+        where = _where(path, content, ("name",))
+        defects.append(Defect(where=where, found=f"name {file.name!r}", expected=f"{path.stem!r}, the file's own"))
+    if file.calibration is not None and (file.calibration.file is None) == (file.calibration.tasks is None):
+        where = _where(path, content, ("calibration",))
+        defects.append(Defect(where=where, found="both or neither of `file` and `tasks`", expected="one of them"))
+    return defects
+
+
+def _missing(path: Path, content: Any, file: _File, root: Path) -> list[Defect]:
+    """Folders and files that the suite names and that are not there."""
+    defects = []
+    for index, folder in enumerate(file.include):
+        if not (root / folder).is_dir():
+            where = _where(path, content, ("include", index))
+            defects.append(Defect(where=where, found=f"{folder!r}", expected=f"a folder in {root}"))
+    source = file.calibration.file if file.calibration is not None else None
+    if source is not None and not (root / source).is_file():
+        where = _where(path, content, ("calibration", "file"))
+        defects.append(Defect(where=where, found=f"{source!r}", expected=f"a file in {root}"))
+    return defects
+
+
+def _where(path: Path, content: Any, location: Sequence[str | int]) -> str:
+    line = line_of(content, location)
+    return f"{path}:{line}" if line is not None else str(path)
+
+
+def _defect(path: Path, content: Any, error: Any) -> Defect:
+    """A pydantic error as the guard reports one."""
+    location = tuple(error["loc"])
+    where = f"{_where(path, content, location)}: {'.'.join(str(part) for part in location)}"
+    if error["type"] == "extra_forbidden":
+        models: tuple[type[BaseModel], ...] = (_File, _Calibration, _Task)
+        known = models[len(location) - 1].model_fields
+        return Defect(
+            where=where, found="an unknown key", expected="one that is known", fix=near(str(location[-1]), known)
+        )
+    if error["type"] == "missing":
+        return Defect(where=where, found="nothing", expected="a value: this key is required")
+    hint = ""
+    value = error["input"]
+    if location[-1] == "chance" and isinstance(value, int | float) and math.isfinite(value) and 1 <= value <= 100:
+        hint = f"A fraction: write {value / 100}, not {value}."
+    return Defect(where=where, found=repr(value)[:80], expected=error["msg"].lower(), fix=hint)
+
+
+def _plain(content: Any) -> Any:
+    """Python's own types, so that strict validation sees a number as a number."""
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_plain(value) for value in content]
+    if isinstance(content, bool):
+        return content
+    for kind in (int, float, str):
+        if isinstance(content, kind):
+            return kind(content)
+    return content
