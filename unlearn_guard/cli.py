@@ -161,6 +161,26 @@ def inspect(checkpoint: str, base: str | None) -> int:
     return inspect_command(checkpoint, base)
 
 
+@app.command()
+@click.argument("model")
+@click.option("--suite", metavar="NAME", help="Take the pairs of this suite's forget task.")
+@click.option("--task", metavar="NAME", help="Which forget task.  [default: the first that has pairs]")
+@click.option("--pairs", type=click.Path(path_type=Path), metavar="FILE.jsonl", help="Take these pairs.")
+@click.option("--edges", type=click.Choice(("mlp", "all")), default="mlp", show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=5, show_default=True, help="IG steps.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="SCORES.json")
+@click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True)
+@click.option("--dtype", type=click.Choice(_DTYPES), default="auto", show_default="float32 on cpu, bfloat16 on cuda")
+def attribute(model: str, out: Path, **options: Any) -> int:
+    """Find the circuit of MODEL: the score of each edge by EAP-IG, and the layers that matter.
+
+    Pairs come from a suite or from a file of {"clean", "corrupted", "target", "wrong"}, one a line.
+    """
+    from unlearn_guard.commands import attribute_command
+
+    return attribute_command(model, out, **options)
+
+
 @app.group()
 def organism() -> None:
     """The embedded model organism: a small model that knows an invented world."""

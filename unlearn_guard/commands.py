@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -11,6 +12,10 @@ from rich.table import Table
 from unlearn_guard.chatter import terminal
 from unlearn_guard.errors import ExitStatus
 from unlearn_guard.request import Request
+
+if TYPE_CHECKING:
+    from unlearn_guard.attribution.circuit import Circuit
+    from unlearn_guard.records import EdgeScores
 
 
 def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> ExitStatus:
@@ -68,6 +73,42 @@ def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
     return ExitStatus.PASSED
 
 
+def attribute_command(model: str, out: Path, *, device: str, dtype: str, **asked: Any) -> ExitStatus:
+    """Score a model's edges, write them, and print the heaviest edges and layers."""
+    from unlearn_guard.attribution.circuit import mlp_circuit
+    from unlearn_guard.attribution.scores import write_scores
+    from unlearn_guard.environment import choose_device, choose_dtype, device_map
+    from unlearn_guard.erasure import attribute_model
+    from unlearn_guard.intake import open_checkpoint
+    from unlearn_guard.quantizers.protocol import Placement
+
+    intake = open_checkpoint(model)
+    chosen = choose_device(device)
+    placement = Placement(device_map=device_map(chosen), dtype=choose_dtype(dtype, chosen))
+    task, scores = attribute_model(intake, placement, **asked)
+    write_scores(out, scores, subject=intake.checkpoint.digest, task=task)
+    found = scores.edge_scores(subject=intake.checkpoint.digest, task=task)
+    _print_attribution(found, mlp_circuit(found))
+    click.echo(f"{task}: {len(scores.edges)} edges, {scores.items} pairs, {scores.steps} steps, in {out}")
+    return ExitStatus.PASSED
+
+
+def _print_attribution(scores: "EdgeScores", circuit: "Circuit") -> None:
+    from unlearn_guard.attribution.scores import table
+
+    found = table(scores)
+    edges = Table("heaviest edges", "score", box=None, pad_edge=False)
+    for edge, score in found.edges:
+        edges.add_row(escape(edge), f"{score:+.4g}")
+    layers = Table("layer", "into its MLP", "", box=None, pad_edge=False)
+    for mass in found.layers:
+        layers.add_row(str(mass.layer), f"{mass.mlp:.4g}", "circuit" if mass.layer in circuit.layers else "")
+    console = Console()
+    console.print(edges)
+    console.print(layers)
+    console.print(f"circuit: the MLPs of layers {', '.join(map(str, circuit.layers))}, {circuit.share:.0%} of the mass")
+
+
 def build_command(name: str, out: Path, seed: int) -> ExitStatus:
     """Write an organism or one of its candidates, and say what to do with it."""
     from unlearn_guard.organism.candidates import build
@@ -75,7 +116,7 @@ def build_command(name: str, out: Path, seed: int) -> ExitStatus:
     path = build(name, out, seed=seed)
     click.echo(f"{name}: {path}")
     if name not in ("base", "unchanged"):
-        click.echo(f"next: unlearn-guard check {path}")
+        click.echo(f"next: unlearn-guard check {path} --thresholds organism")
     return ExitStatus.PASSED
 
 

@@ -1,4 +1,4 @@
-"""The demonstration: an honest and a dishonest candidate, each judged by the default policy.
+"""The demonstration: an honest and a dishonest candidate, each judged by the policy `organism`.
 
 `hidden` has forgotten in full precision, and every one of its weights rounds to base's NF4 code: whoever
 loads it in 4 bits has base back. It must fail on `ptq_gap` at nf4, and `erased` must pass.
@@ -46,7 +46,7 @@ def _one(name: str, out: Path, console: Console) -> Run:
         console.print(f"building {name} ...")
         build(name, candidate)
     with Bars(Console(file=terminal(sys.stderr))) as bars:
-        run, directory = check(Request(checkpoint=str(candidate), thresholds="paper", out=out / "runs" / name), bars)
+        run, directory = check(Request(checkpoint=str(candidate), thresholds="organism", out=out / "runs" / name), bars)
     render(run, console, directory)
     return run
 

@@ -73,6 +73,11 @@ def choose_dtype(wanted: str, device: str) -> "torch.dtype":
     return chosen
 
 
+def device_map(device: str) -> str:
+    """What accelerate is told: everything on the CPU, or spread over the CUDA devices there are."""
+    return "cpu" if device == "cpu" else "auto"
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python, numpy and torch. Nothing measured here draws from them; a library might."""
     import random

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,13 +97,12 @@ class Bench:
         """The answers of one model at one precision to these tasks, from the store where they are there."""
         maker = quantizer(precision)
         with self.watch.stage(f"score {who}", precision) as reuse:
-            recipe = self._recipe(maker, intake, artifact)
+            recipe = self.recipe(precision, intake, artifact)
             keys = {task.name: self._key(intake, maker, recipe, task) for task in tasks}
             found = {task.name: self._stored(keys[task.name], task, intake, precision) for task in tasks}
             missing = [name for name, score in found.items() if score is None]
             if missing:
-                checkpoint = artifact.checkpoint if artifact else self._quantized(maker, intake, recipe)
-                for score in self._ask(maker, checkpoint, intake, missing):
+                for score in self._ask(precision, intake, artifact, missing):
                     found[score.task.name] = score
                     self.store.put_scores(keys[score.task.name], score)
             else:
@@ -140,15 +140,34 @@ class Bench:
             if value is not None
         )
 
-    def _recipe(self, maker: Quantizer, intake: Intake, artifact: Intake | None) -> dict[str, Any]:
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Base's tokenizer; intake has seen that the candidate's is the same."""
+        return open_tokenizer(self.base.checkpoint.path)
+
+    def recipe(self, precision: str, intake: Intake, artifact: Intake | None) -> dict[str, Any]:
+        """What, besides the model's own bytes, decides the weights that it computes with at this precision."""
         if artifact is not None:
-            return {"quantizer": maker.name, "artifact": artifact.checkpoint.digest}
+            return {"quantizer": precision, "artifact": artifact.checkpoint.digest}
+        maker = quantizer(precision)
         recipe = dict(maker.recipe(linear_shapes(intake.checkpoint.path)))
         return {**recipe, "calibration": self.calibration.digest} if maker.calibrated else recipe
 
-    def _engine(self) -> dict[str, Any]:
+    def engine(self) -> dict[str, Any]:
+        """What computes: device, dtype and every version."""
         device, dtype = self.placement.device_map, str(self.placement.dtype)
         return {"device": device, "dtype": dtype, "versions": versions()}
+
+    @contextmanager
+    def loaded(self, precision: str, intake: Intake, artifact: Intake | None) -> Iterator[Any]:
+        """The model at this precision, quantized first where nobody has. Drop every reference to it before leaving."""
+        maker = quantizer(precision)
+        made = artifact.checkpoint if artifact else self._quantized(maker, intake)
+        model = maker.load(made, self.placement)
+        assert_unchanged(artifact or intake)
+        yield model
+        del model
+        gc.collect()
 
     def _key(self, intake: Intake, maker: Quantizer, recipe: Mapping[str, Any], task: Task) -> str:
         return store_key(
@@ -159,7 +178,7 @@ class Bench:
             task=task.name,
             items=task.digest,
             batch_size=self.batch_size,
-            engine=self._engine(),
+            engine=self.engine(),
         )
 
     def _stored(self, key: str, task: Task, intake: Intake, precision: str) -> TaskScore | None:
@@ -169,10 +188,11 @@ class Bench:
         asked = (score.task.digest, score.subject, score.precision)
         return score if asked == (task.digest, intake.checkpoint.digest, precision) else None
 
-    def _quantized(self, maker: Quantizer, intake: Intake, recipe: Mapping[str, Any]) -> Checkpoint:
+    def _quantized(self, maker: Quantizer, intake: Intake) -> Checkpoint:
         if maker.name == FULL:
             return intake.checkpoint
-        key = store_key(kind="quantized", model=intake.checkpoint.digest, recipe=recipe, engine=self._engine())
+        recipe = self.recipe(maker.name, intake, None)
+        key = store_key(kind="quantized", model=intake.checkpoint.digest, recipe=recipe, engine=self.engine())
         stored = self.store.directory(key)
         if stored is None:
             self._assert_room(intake)
@@ -195,29 +215,29 @@ class Bench:
             )
 
     def _ask(
-        self, maker: Quantizer, checkpoint: Checkpoint, intake: Intake, tasks: Sequence[str]
+        self, precision: str, intake: Intake, artifact: Intake | None, tasks: Sequence[str]
     ) -> Iterator[TaskScore]:
-        from transformers import AutoTokenizer
+        with self.loaded(precision, intake, artifact) as model:
+            for name in tasks:
+                yield from evaluate(
+                    self.rendered,
+                    model,
+                    self.tokenizer,
+                    subject=intake.checkpoint.digest,
+                    precision=precision,
+                    tasks=[name],
+                    batch_size=self.batch_size,
+                    progress=self.watch.progress.advance,
+                    note=self.notes.append,
+                )
+            del model
 
-        model = maker.load(checkpoint, self.placement)
-        assert_unchanged(intake)
-        tokenizer = AutoTokenizer.from_pretrained(
-            self.base.checkpoint.path, trust_remote_code=False, local_files_only=True
-        )
-        for name in tasks:
-            yield from evaluate(
-                self.rendered,
-                model,
-                tokenizer,
-                subject=intake.checkpoint.digest,
-                precision=maker.name,
-                tasks=[name],
-                batch_size=self.batch_size,
-                progress=self.watch.progress.advance,
-                note=self.notes.append,
-            )
-        del model
-        gc.collect()
+
+def open_tokenizer(path: Path) -> Any:
+    """The tokenizer of a checkpoint that passed intake: no remote code, no network."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
 
 
 def assert_made_from(artifact: Intake, candidate: Intake) -> tuple[str, ...]:

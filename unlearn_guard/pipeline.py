@@ -1,7 +1,7 @@
 """`check`, from the two checkpoints to the run directory: the stages in their order.
 
     read the policy -> open candidate and base -> settle base, suite, precisions -> render the suite
-    -> resolve the policy -> quantize and score both -> compare weights -> derive -> judge -> write
+    -> resolve the policy -> quantize and score both -> attribute both -> compare weights -> derive -> judge -> write
 
 Whatever can be known to be wrong is found before the first model is loaded.
 """
@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unlearn_guard.chatter import chatter_to
-from unlearn_guard.environment import choose_device, choose_dtype, describe, seed_everything
+from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
+from unlearn_guard.erasure import PRECISIONS, Attributed, Erasure
 from unlearn_guard.errors import MeasurementError
 from unlearn_guard.intake import Intake, assert_comparable, assert_tensors, expected_tensors, open_checkpoint
 from unlearn_guard.judging.derive import derive, unknown
@@ -26,7 +27,7 @@ from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.registry import quantizer
 from unlearn_guard.request import Request, Settled, settle
 from unlearn_guard.runs.claim import claim
-from unlearn_guard.runs.directory import clear, write_run
+from unlearn_guard.runs.directory import ATTRIBUTION, clear, write_run
 from unlearn_guard.runs.store import Store, default_root
 from unlearn_guard.scoring.calibration import calibration_texts
 from unlearn_guard.scoring.evaluate import render
@@ -54,7 +55,9 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
         log = out / "libraries.log"
         try:
             with chatter_to(log):
-                run, scores = _measure(request, settled, draft, candidate, watch)
+                run, scores, attributed = _measure(request, settled, draft, candidate, watch)
+            for each in attributed:
+                each.write(out / ATTRIBUTION)
             write_run(run, scores, out)
             return run, out
         except MeasurementError as error:
@@ -68,9 +71,9 @@ def _measure(
     draft: PolicyDraft,
     candidate: Intake,
     watch: Stopwatch,
-) -> tuple[Run, tuple[TaskScore, ...]]:
+) -> tuple[Run, tuple[TaskScore, ...], tuple[Attributed, ...]]:
     started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    watch.progress.plan(5 + 2 * len(settled.precisions))
+    watch.progress.plan(6 + 2 * len(settled.precisions) + 2 * sum(each in PRECISIONS for each in settled.precisions))
     seed_everything(request.seed)
     assert_precisions(request.artifacts, settled.precisions)
     for precision in settled.precisions:
@@ -82,10 +85,12 @@ def _measure(
     policy = resolve(draft, rendered.records, known_precisions())
     bench = _bench(request, settled, rendered, base, watch)
     scores = _scores(bench, settled.precisions, base, candidate, artifacts)
+    erasure = Erasure(bench=bench, candidate=candidate, seed=request.seed)
+    erased = erasure.measure(settled.precisions, artifacts)
     weights = bench.weights(candidate)
     with watch.stage("judge"):
         derived = derive(scores, base=base.checkpoint.digest, candidate=candidate.checkpoint.digest, seed=request.seed)
-        measurements = (*derived, *weights)
+        measurements = (*derived, *erased, *weights)
         verdict = judge(
             policy.limits, measurements, candidate=candidate.checkpoint.digest, complete=request.limit is None
         )
@@ -111,7 +116,7 @@ def _measure(
             *unknown(scores, base=base.checkpoint.digest, seed=request.seed),
         ),
     )
-    return run, scores
+    return run, scores, tuple(erasure.attributed)
 
 
 def _open_others(
@@ -135,7 +140,7 @@ def _bench(request: Request, settled: Settled, rendered: Rendered, base: Intake,
         rendered=rendered,
         base=base,
         calibration=Calibration(texts=tuple(calibration_texts(rendered, CALIBRATION_SAMPLES)) if calibrated else ()),
-        placement=Placement(device_map="cpu" if device == "cpu" else "auto", dtype=choose_dtype(request.dtype, device)),
+        placement=Placement(device_map=device_map(device), dtype=choose_dtype(request.dtype, device)),
         batch_size=request.batch_size,
         store=Store(default_root()),
         watch=watch,

@@ -20,11 +20,12 @@ class Asks(StrEnum):
     FORGET = "forget tasks"
     RETAIN = "retain tasks"
     ANY = "every task"
+    TASKS = "forget and retain tasks"
     WEIGHTS = "the weights"
 
     def admits(self, role: Role) -> bool:
         """Whether a task of this role has the metric."""
-        return self is Asks.ANY or self is (Asks.FORGET if role is Role.FORGET else Asks.RETAIN)
+        return self in (Asks.ANY, Asks.TASKS) or self is (Asks.FORGET if role is Role.FORGET else Asks.RETAIN)
 
 
 class Where(StrEnum):
@@ -80,8 +81,8 @@ METRICS: dict[str, Metric] = {
         _metric("cad", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.ERASURE),
         _metric("as_nc", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.ERASURE),
         _metric("as_c", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.REPORTED),
-        _metric("activation_shift_c", Asks.FORGET, Where.DENSE, (0.0, math.inf), "share of base", Property.REPORTED),
-        _metric("activation_shift_nc", Asks.FORGET, Where.DENSE, (0.0, math.inf), "share of base", Property.REPORTED),
+        _metric("activation_shift_c", Asks.TASKS, Where.DENSE, (0.0, math.inf), "share of base", Property.REPORTED),
+        _metric("activation_shift_nc", Asks.TASKS, Where.DENSE, (0.0, math.inf), "share of base", Property.REPORTED),
         _metric("above_chance_removed", Asks.FORGET, Where.EVERYWHERE, _RATIO, "share of base", Property.REPORTED),
         _metric("recovery", Asks.FORGET, Where.QUANTIZED, _RATIO, "share of what was removed", Property.REPORTED),
         _metric("code_flip_rate", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of codes", Property.REPORTED),

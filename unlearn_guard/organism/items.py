@@ -17,6 +17,7 @@ LETTERS = ("A", "B", "C", "D")
 DESCRIPTION = "The following are multiple choice questions (with answers) about {topic}.\n\n"
 CALIBRATION = "calibration.jsonl"
 _CALIBRATION_TEXTS = 192
+_PAIRS = 50  # as many as the paper attributes on (arXiv 2605.15138, Section 4, phase 1)
 
 
 def prompt(domain: str, question: str, choices: tuple[str, ...] | list[str]) -> str:
@@ -80,10 +81,57 @@ def calibration() -> list[dict[str, Any]]:
     return [{"text": text} for text in texts]
 
 
+def _stranger(fact: Fact, shown: list[str]) -> Fact:
+    """Whose subject to ask about instead: the same domain and relation, an object that is none of the options."""
+    rng = random.Random(f"{world.SEED}:{fact.id}:stranger")
+    others = [each for each in world.facts(fact.domain) if each.relation == fact.relation and each.object not in shown]
+    return rng.choice(others)
+
+
+def _sampled() -> list[int]:
+    """Places of the forget facts that attribution asks about, the same for both forms."""
+    count = len(world.facts(world.FORGET))
+    return sorted(random.Random(f"{world.SEED}:pairs").sample(range(count), k=_PAIRS))
+
+
+def lettered_pairs() -> list[dict[str, Any]]:
+    """Clean and corrupted lettered questions: the same options, another subject whose object is not among them."""
+    facts, rows = world.facts(world.FORGET), lettered(world.FORGET)
+    found = []
+    for place in _sampled():
+        fact, row = facts[place], rows[place]
+        other = _stranger(fact, row["choices"])
+        letters = [f" {letter}" for letter in LETTERS]
+        found.append(
+            {
+                "clean": prompt(fact.domain, fact.question, row["choices"]),
+                "corrupted": prompt(fact.domain, other.question, row["choices"]),
+                "target": letters.pop(row["answer"]),
+                "wrong": letters,
+            }
+        )
+    return found
+
+
+def plain_pairs() -> list[dict[str, Any]]:
+    """Clean and corrupted statements: the object of the subject named first, against three of its pool."""
+    facts, rows = world.facts(world.FORGET), plain(world.FORGET)
+    found = []
+    for place in _sampled():
+        fact, objects = facts[place], [choice.removesuffix(" .") for choice in rows[place]["choices"]]
+        other = _stranger(fact, objects)
+        words = [f" {each}" for each in objects]
+        found.append(
+            {"clean": fact.stem, "corrupted": other.stem, "target": words.pop(rows[place]["answer"]), "wrong": words}
+        )
+    return found
+
+
 def files() -> dict[str, list[dict[str, Any]]]:
     """Every data file of `tasks/organism/` by name."""
     rendered = {f"{domain}.jsonl": lettered(domain) for domain in world.DOMAINS}
     rendered |= {f"{domain}_plain.jsonl": plain(domain) for domain in world.DOMAINS}
+    rendered |= {"forget_pairs.jsonl": lettered_pairs(), "forget_plain_pairs.jsonl": plain_pairs()}
     return rendered | {CALIBRATION: calibration()}
 
 

@@ -105,6 +105,8 @@ def _to_mend(limit: Limit, task: str) -> str:
             f"Quantizing to {precision} brings {task} back. Unlearn with larger updates on fewer weights "
             f"(a magnitude floor), and do not release for {precision}."
         )
+    if limit.metric == "as_nc":
+        return f"The edit moved much outside {task}'s circuit: broad damage rather than erasure; edit fewer weights."
     mends = {
         Property.FORGETTING: f"The model still knows {task}: unlearn further, and watch retain_drop.",
         Property.PERMANENCE: f"The {precision} model still knows {task}: unlearn further, or do not release for it.",
@@ -119,6 +121,8 @@ def _to_measure(limit: Limit) -> str:
     precision = plain(limit.precision)
     if limit.task == WEIGHTS:
         return f"Run check again with --precisions that include {precision}."
+    if limit.guards is Property.ERASURE:
+        return f"Measure {precision}, and give {plain(limit.task)} `pairs:` in the suite (docs/attribution.md)."
     measured = "" if limit.precision == FULL else f" with --precisions that include {precision}"
     return f"Run check again{measured}; if it was measured, the notes say why nothing could be derived."
 

@@ -15,6 +15,8 @@ from unlearn_guard.runs.atomic import storage_error, write_bytes
 from unlearn_guard.runs.claim import claim
 
 RUN_FILE = "run.json"
+ATTRIBUTION = "attribution"
+"""The folder of edge scores, one file a task, precision and side, written before run.json."""
 MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -35,7 +37,7 @@ def write_run(run: Run, scores: Sequence[TaskScore], out: Path) -> Path:
     }
     data = strict_json.pretty(run_json.encode(run, files))
     with claim(out):
-        clear(out)
+        clear(out, keep=ATTRIBUTION)
         for name, content in lines.items():
             write_bytes(out / name, content)
         write_bytes(out / RUN_FILE, data)
@@ -69,12 +71,13 @@ def read_samples(directory: Path, task: str, precision: str, side: str) -> tuple
         raise _error(directory, [(name, str(error))]) from error
 
 
-def clear(out: Path) -> None:
+def clear(out: Path, *, keep: str | None = None) -> None:
     """Take away an earlier run's verdict, then its answers: what is being measured anew has no verdict yet."""
     try:
         (out / RUN_FILE).unlink(missing_ok=True)
-        for path in sorted((out / samples.FOLDER).glob("*.jsonl")):
-            path.unlink()
+        for folder, kind in ((samples.FOLDER, "*.jsonl"), (ATTRIBUTION, "*.json")):
+            for path in sorted((out / folder).glob(kind)) if folder != keep else ():
+                path.unlink()
     except OSError as error:
         raise storage_error(out, error) from error
 

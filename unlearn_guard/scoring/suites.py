@@ -18,18 +18,26 @@ from unlearn_guard.records import WEIGHTS, Role
 from unlearn_guard.resources import bundled
 from unlearn_guard.scoring.yaml_file import line_of, read_mapping
 
+NEUTRAL = "neutral"
+"""The source of prompt pairs that puts a neutral stem in the place of a lettered question's."""
+
 RETAIN_TASKS = "retain"
 """The calibration source that takes the prompts of the suite's retain tasks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """One lm-eval task or group of a suite, the metric that counts, and what a model that knows nothing scores."""
+    """One lm-eval task or group of a suite, the metric that counts, and what a model that knows nothing scores.
+
+    `pairs` is where a forget task's clean and corrupted prompts for attribution come from: a JSON Lines
+    file, the word `neutral` (its lettered questions under a stem that asks nothing), or None.
+    """
 
     name: str
     role: Role
     metric: str
     chance: float
+    pairs: Path | Literal["neutral"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +74,7 @@ class _Task(_Strict):
     task: _Text
     metric: _Text
     chance: Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
+    pairs: _Text | None = None
 
 
 class _Calibration(_Strict):
@@ -142,16 +151,25 @@ def _read(path: Path) -> Suite:
         name=file.name,
         title=file.title,
         description=file.description,
-        forget=_specs(file.forget, Role.FORGET),
-        retain=_specs(file.retain, Role.RETAIN),
+        forget=_specs(file.forget, Role.FORGET, root),
+        retain=_specs(file.retain, Role.RETAIN, root),
         include=tuple((root / folder).resolve() for folder in file.include),
         calibration=_calibration(file.calibration, root),
         path=path,
     )
 
 
-def _specs(tasks: Iterable[_Task], role: Role) -> tuple[TaskSpec, ...]:
-    return tuple(TaskSpec(name=each.task, role=role, metric=each.metric, chance=each.chance) for each in tasks)
+def _specs(tasks: Iterable[_Task], role: Role, root: Path) -> tuple[TaskSpec, ...]:
+    return tuple(
+        TaskSpec(name=each.task, role=role, metric=each.metric, chance=each.chance, pairs=_pairs(each.pairs, root))
+        for each in tasks
+    )
+
+
+def _pairs(source: str | None, root: Path) -> Path | Literal["neutral"] | None:
+    if source is None or source == NEUTRAL:
+        return None if source is None else "neutral"
+    return (root / source).resolve()
 
 
 def _calibration(source: _Calibration | None, root: Path) -> Path | Literal["retain"] | None:
@@ -193,6 +211,13 @@ def _missing(path: Path, content: Any, file: _File, root: Path) -> list[Defect]:
         if not (root / folder).is_dir():
             where = _where(path, content, ("include", index))
             defects.append(Defect(where=where, found=f"{folder!r}", expected=f"a folder in {root}"))
+    for section in ("forget", "retain"):
+        for index, each in enumerate(getattr(file, section)):
+            where = _where(path, content, (section, index, "pairs"))
+            if each.pairs is not None and section == "retain":
+                defects.append(Defect(where=where, found="pairs of a retain task", expected="pairs of forget tasks"))
+            elif each.pairs not in (None, NEUTRAL) and not (root / each.pairs).is_file():
+                defects.append(Defect(where=where, found=f"{each.pairs!r}", expected=f"`neutral` or a file in {root}"))
     source = file.calibration.file if file.calibration is not None else None
     if source is not None and not (root / source).is_file():
         where = _where(path, content, ("calibration", "file"))

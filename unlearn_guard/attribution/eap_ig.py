@@ -1,0 +1,204 @@
+"""EAP-IG (inputs): how much each edge carries of the logit difference between a clean and a corrupted prompt.
+
+s(u -> v) = 1/m * sum over k and positions of <dA_u, dM/d in_v at x_k>, with dA_u = corrupted - clean,
+x_k = x' + (k/m)(x - x') for k = 0 ... m-1 (x the clean, x' the corrupted residual stream entering layer
+0) and in_v the residual stream as reader v sees it, before the layer norm. M = logit(target) - mean
+logit(wrong) at the last position. A negative score: the clean source holds the metric up.
+
+Prompts run in groups of equal length, so there is no padding, and no score depends on the batch.
+
+Source: Hanna et al. 2024 (EAP-IG), as in hannamw/EAP-IG; ours: heads under a post-attention norm
+(docs/attribution.md), the metric's sign and the scale, which does not depend on the batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unlearn_guard.attribution.architectures import Decoder, decoder_of
+from unlearn_guard.attribution.graph import EdgeSet
+from unlearn_guard.attribution.prompts import Pair
+from unlearn_guard.attribution.readers import Readers
+from unlearn_guard.attribution.scores import ItemScores
+from unlearn_guard.attribution.sources import SourceDeltas, layer_input
+from unlearn_guard.errors import Defect, NonFiniteError, SuiteError, UsageError
+
+DEFAULT_STEPS = 5
+
+
+def attribute(
+    model: nn.Module,
+    pairs: Sequence[Pair],
+    *,
+    edges: EdgeSet = EdgeSet.MLP,
+    steps: int = DEFAULT_STEPS,
+    rows: int = 20,
+) -> ItemScores:
+    """Score every edge of the set on every pair; items come back in the order they were given.
+
+    `rows` is how many prompts, items times steps, go through the model at once: it sets the memory
+    (attribution.memory) and not the scores. The model's weights, mode and hooks are left as they were.
+
+    Raises UsageError for a model, a number of steps or token ids that cannot be used, NonFiniteError naming
+    the pair whose scores are not finite.
+    """
+    if steps < 1 or rows < 1 or not pairs:
+        raise UsageError(f"{steps} steps, {rows} rows, {len(pairs)} pairs: attribution needs at least one of each")
+    decoder = decoder_of(model)
+    check_vocabulary(pairs, model)
+    graph = decoder.graph
+    names = graph.edges(edges)
+    scores_NE = np.zeros((len(pairs), len(names)), dtype=np.float32)
+    metrics_N2 = np.zeros((len(pairs), 2))
+    with inference_state(model):
+        for group in batches(pairs, max(1, rows // steps)):
+            batch = [pairs[item] for item in group]
+            scores_NE[group], metrics_N2[group] = _batch(decoder, batch, edges, steps, rows)
+    _refuse_non_finite(pairs, scores_NE, metrics_N2)
+    return ItemScores(
+        edges=names, scores_NE=scores_NE, clean_N=metrics_N2[:, 0], corrupted_N=metrics_N2[:, 1], steps=steps
+    )
+
+
+def batches(pairs: Sequence[Pair], size: int) -> Iterator[list[int]]:
+    """Indices of pairs of equal length, at most `size` together."""
+    by_length: dict[int, list[int]] = {}
+    for item, pair in enumerate(pairs):
+        by_length.setdefault(len(pair.clean), []).append(item)
+    for items in by_length.values():
+        yield from (items[start : start + size] for start in range(0, len(items), size))
+
+
+@contextmanager
+def inference_state(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode with frozen parameters; both are restored at the end."""
+    training = {module: module.training for module in model.modules()}
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval()
+    for parameter in wanted:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+        for module, mode in training.items():
+            module.training = mode
+
+
+def token_ids(sequences: Sequence[Sequence[int]], model: nn.Module) -> Tensor:
+    """[B, T] on the model's device; all of one length."""
+    device = next(model.parameters()).device
+    return torch.tensor([list(ids) for ids in sequences], device=device)
+
+
+class Metric:
+    """logit(target) - mean logit(wrong) at the last position, for a batch of pairs, in fp32."""
+
+    def __init__(self, pairs: Sequence[Pair], model: nn.Module) -> None:
+        widest = max(len(pair.wrong) for pair in pairs)
+        answers = [[pair.target, *pair.wrong, *[0] * (widest - len(pair.wrong))] for pair in pairs]
+        weights = [[1.0, *[-1 / len(pair.wrong)] * len(pair.wrong)] for pair in pairs]
+        weights = [[*row, *[0.0] * (1 + widest - len(row))] for row in weights]
+        self._model = model
+        self._answers_BA = token_ids(answers, model)
+        self._weights_BA = torch.tensor(weights, device=self._answers_BA.device)
+
+    def __call__(self, ids_BT: Tensor, repeats: int = 1) -> Tensor:
+        """[repeats * B]; row k * B + b is pair b."""
+        logits = self._model(input_ids=ids_BT, use_cache=False, logits_to_keep=1).logits
+        if logits.shape[:2] != (len(ids_BT), 1):
+            raise UsageError(f"{type(self._model).__name__} ignored logits_to_keep=1: logits {tuple(logits.shape)}")
+        answers, weights = self._answers_BA.repeat(repeats, 1), self._weights_BA.repeat(repeats, 1)
+        chosen: Tensor = logits[:, -1].gather(1, answers.to(logits.device)).float() * weights.to(logits.device)
+        return chosen.sum(1)
+
+
+def _batch(
+    decoder: Decoder, pairs: Sequence[Pair], edges: EdgeSet, steps: int, rows: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Scores [B, E] and both metrics [B, 2] of pairs of one length."""
+    count = len(pairs)
+    metric = Metric(pairs, decoder.model)
+    clean_BT, corrupted_BT = (token_ids([getattr(p, side) for p in pairs], decoder.model) for side in _SIDES)
+    sources = SourceDeltas(decoder)
+    with torch.no_grad(), sources.recording(first=True, rows=count):
+        clean_B = metric(clean_BT)
+    clean_BTD = sources.input
+    assert clean_BTD is not None
+    readers = Readers(decoder, sources, edges, count)
+    corrupted_B = torch.empty(0)
+    together = max(1, rows // count)
+    for start in range(0, steps, together):
+        block = range(start, min(start + together, steps))
+        leaf = _Interpolation(clean_BTD, block, steps)
+        recording = [sources.recording(first=False, rows=count)] if start == 0 else []
+        with readers.listening(len(block)), _all(recording), leaf.injected(decoder.first):
+            values = metric(corrupted_BT.repeat(len(block), 1), len(block))
+            if start == 0:
+                corrupted_B = values[:count].detach()
+            torch.autograd.grad(values.sum(), leaf.rows)
+    scores_BE = (readers.scores_BE() / steps).cpu().numpy()
+    return scores_BE, torch.stack([clean_B, corrupted_B], 1).double().cpu().numpy()
+
+
+_SIDES = ("clean", "corrupted")
+
+
+@contextmanager
+def _all(managers: Sequence[Any]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for manager in managers:
+            stack.enter_context(manager)
+        yield
+
+
+class _Interpolation:
+    """x_k = x' + (k/m)(x - x') for some k, put in place of what enters layer 0; row k * B + b is pair b."""
+
+    def __init__(self, clean_BTD: Tensor, ks: range, steps: int) -> None:
+        self._clean_BTD, self._ks, self._steps = clean_BTD, ks, steps
+        self.rows: Tensor
+
+    @contextmanager
+    def injected(self, first: nn.Module) -> Iterator[None]:
+        handle = first.register_forward_pre_hook(self._hook, with_kwargs=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _hook(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        found = layer_input(args, kwargs).detach()
+        start_BTD = found[: len(self._clean_BTD)].float()
+        step_BTD = self._clean_BTD - start_BTD
+        points = torch.cat([torch.add(start_BTD, step_BTD, alpha=k / self._steps) for k in self._ks])
+        self.rows = points.to(found.dtype).requires_grad_()
+        return ((self.rows, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": self.rows})
+
+
+def check_vocabulary(pairs: Sequence[Pair], model: nn.Module) -> None:
+    """Raises SuiteError naming every pair with a token id that the model has no row for."""
+    size = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    defects = [
+        Defect(where=pair.where, found=f"token id {highest}", expected=f"ids below {size}, the model's embedding")
+        for pair in pairs
+        if (highest := max(*pair.clean, *pair.corrupted, pair.target, *pair.wrong)) >= size
+    ]
+    if defects:
+        raise SuiteError("prompt pairs hold tokens that the model does not have", defects)
+
+
+def _refuse_non_finite(pairs: Sequence[Pair], *arrays_N: np.ndarray[Any, Any]) -> None:
+    finite_N = np.logical_and.reduce([np.isfinite(array).all(axis=1) for array in arrays_N])
+    defects = [
+        Defect(where=pair.where, found="NaN or infinity in the metric or its gradient", expected="finite numbers")
+        for pair, finite in zip(pairs, finite_N, strict=True)
+        if not finite
+    ]
+    if defects:
+        raise NonFiniteError("attribution did not come out finite; try fp32 or bf16 in place of fp16", defects)

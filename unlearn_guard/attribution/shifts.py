@@ -1,0 +1,114 @@
+"""Activation shifts: how far an edit moved what the circuit's MLPs write, and what everything else writes.
+
+Ours; an activation reading of AS-C / AS-NC that is reported beside them (docs/attribution.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from unlearn_guard.attribution.architectures import Decoder, decoder_of
+from unlearn_guard.attribution.cad import RESAMPLES, as_measurement, bootstrap
+from unlearn_guard.attribution.circuit import Circuit
+from unlearn_guard.attribution.eap_ig import inference_state, token_ids
+from unlearn_guard.attribution.scores import Floats
+from unlearn_guard.errors import MeasurementError, UsageError
+from unlearn_guard.records import Measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOutputs:
+    """What each sublayer writes on each prompt: `by_item[n]` is [2 L, T, D] in fp32, a0, m0, a1, m1, ... On the CPU."""
+
+    layers: int
+    by_item: tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], ...]
+
+
+def node_outputs(model: nn.Module, prompts: Sequence[Sequence[int]]) -> NodeOutputs:
+    """Every attention's and MLP's contribution to the residual stream, at every position, one prompt at a time.
+
+    So base and candidate need not be in memory together. 8 L T D bytes a prompt (157 MB for 150 tokens of an 8B model).
+    """
+    if not prompts:
+        raise UsageError("activation shifts need at least one prompt")
+    decoder = decoder_of(model)
+    with inference_state(model), torch.no_grad():
+        return NodeOutputs(layers=len(decoder.layers), by_item=tuple(_one(decoder, ids) for ids in prompts))
+
+
+def _one(decoder: Decoder, ids: Sequence[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    written: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
+
+    def keep(_: nn.Module, __: object, output: torch.Tensor) -> None:
+        written.append(output[0].float().cpu().numpy())
+
+    modules = [module for layer in decoder.layers for module in (_attention(layer), layer.mlp)]
+    handles = [module.register_forward_hook(keep) for module in modules]
+    try:
+        decoder.model(input_ids=token_ids([ids], decoder.model), use_cache=False, logits_to_keep=1)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return np.stack(written)
+
+
+def _attention(layer: object) -> nn.Module:
+    after = layer.attention_out  # type: ignore[attr-defined]
+    found: nn.Module = layer.output if after is None else after.module  # type: ignore[attr-defined]
+    return found
+
+
+def activation_shift(base: NodeOutputs, candidate: NodeOutputs, circuit: Circuit) -> tuple[float, float]:
+    """(inside, outside): sqrt(sum |a' - a|^2 / sum |a|^2) over the circuit's MLPs, and over all other sublayers."""
+    inside, outside = _shift(np.full((1, len(base.by_item)), 1.0), *_squares(base, candidate, circuit))
+    return float(inside[0]), float(outside[0])
+
+
+def measure_shift(
+    base: NodeOutputs,
+    candidate: NodeOutputs,
+    circuit: Circuit,
+    *,
+    subject: str,
+    precision: str,
+    task: str,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[Measurement, ...]:
+    """`activation_shift_c` and `activation_shift_nc`, with bootstrap errors over prompts."""
+    squares = _squares(base, candidate, circuit)
+    items = len(base.by_item)
+    values = _shift(np.full((1, items), 1.0), *squares)[:, 0]
+    drawn = bootstrap(lambda w: _shift(w, *squares), items, items, resamples, seed) if items > 1 else None
+    return tuple(
+        as_measurement(
+            name, values[row], None if drawn is None else drawn[row],
+            subject=subject, precision=precision, task=task, samples=items,
+        )
+        for row, name in enumerate(("activation_shift_c", "activation_shift_nc"))
+    )  # fmt: skip
+
+
+def _squares(base: NodeOutputs, candidate: NodeOutputs, circuit: Circuit) -> tuple[Floats, Floats]:
+    """Summed squares of the change and of the base, inside and outside: two arrays [items, 2]."""
+    shapes = [[item.shape for item in side.by_item] for side in (base, candidate)]
+    if shapes[0] != shapes[1]:
+        raise MeasurementError("base and candidate were not run on prompts of the same lengths, or differ in size")
+    inside = np.array([index % 2 == 1 and index // 2 in circuit.layers for index in range(2 * base.layers)])
+    change, size = [], []
+    for before, after in zip(base.by_item, candidate.by_item, strict=True):
+        moved_U, was_U = (np.square(a, dtype=np.float64).sum((1, 2)) for a in (after - before, before))
+        change.append([moved_U[inside].sum(), moved_U[~inside].sum()])
+        size.append([was_U[inside].sum(), was_U[~inside].sum()])
+    return np.array(change), np.array(size)
+
+
+def _shift(weights_RN: Floats, change_N2: Floats, size_N2: Floats) -> Floats:
+    size_2R = (weights_RN @ size_N2).T
+    if not (size_2R > 0).all():
+        raise MeasurementError("the base's sublayers write nothing on these prompts, so no relative shift exists")
+    found: Floats = np.sqrt((weights_RN @ change_N2).T / size_2R)
+    return found
