@@ -48,6 +48,12 @@ def test_1_hidden_is_caught_by_the_gap_at_nf4(checked: Checked) -> None:
     assert not [name for name in broken(run) if name.endswith("-full]")]
     measured = {(m["metric"], m["task"]): m["value"] for m in read_json(run / "run.json")["measurements"]}
     assert measured["code_flip_rate", "weights"] == 0.0
+    assert "cad[organism_forget-nf4]" in broken(run)  # the circuit of its 4-bit model is base's
+    scores = [read_json(run / "attribution" / f"organism_forget.{side}.json") for side in SIDES]
+    assert len({tuple(each["edges"]) for each in scores}) == 1
+
+
+SIDES = ("full.base", "full.candidate", "nf4.candidate")
 
 
 def test_1_destroyed_is_caught_by_retention(checked: Checked) -> None:
@@ -91,7 +97,7 @@ def test_3_logits_that_are_no_numbers(guard: Guard, candidate: Candidate, policy
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-@pytest.mark.parametrize("precisions", ["full", "full,nf4"])
+@pytest.mark.parametrize("precisions", ["full", pytest.param("full,nf4", marks=pytest.mark.slow)])
 def test_3_the_disk_is_full(
     precisions: str, candidate: Candidate, policy: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -219,7 +225,8 @@ def test_a_ready_made_artifact_is_scored(guard: Guard, candidate: Candidate, pol
     assert good.status == 0, good.text
 
 
-@pytest.mark.parametrize("killed_at", ["score base", "score candidate at nf4"])
+@pytest.mark.slow
+@pytest.mark.parametrize("killed_at", ["score base", "score candidate at nf4", "attribute candidate"])
 def test_after_a_kill_the_same_command_finishes(
     killed_at: str,
     guard: Guard,

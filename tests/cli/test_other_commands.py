@@ -71,6 +71,33 @@ def test_list_names_what_there_is(guard: Guard, what: str, words: tuple[str, ...
     assert set(words) <= set(done.out.split())
 
 
+def test_attribute_shows_the_circuit(guard: Guard, candidate: Candidate, tmp_path: Path) -> None:
+    out = tmp_path / "scores.json"
+    done = guard("attribute", candidate("base"), "--suite", "organism", "--out", out)
+    assert done.status == 0, done.text
+    assert "circuit: the MLPs of layers" in done.text
+    assert {edge.partition("->")[2] for edge in read_json(out)["edges"]} == {f"m{layer}" for layer in range(6)}
+    pairs = tmp_path / "mine.jsonl"
+    pairs.write_text(json.dumps({"clean": [1, 20, 30], "corrupted": [1, 21, 30], "target": 40, "wrong": [41, 42]}))
+    done = guard("attribute", candidate("base"), "--pairs", pairs, "--edges", "all", "--steps", "2", "--out", out)
+    assert done.status == 0, done.text
+    assert read_json(out)["steps"] == 2
+    assert "a0.h0->a1.kv0<k>" in read_json(out)["edges"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [((), "--suite NAME or --pairs"), (("--suite", "organism", "--task", "organism_forgot"), "organism_forget")],
+)
+def test_attribute_needs_pairs(
+    guard: Guard, candidate: Candidate, tmp_path: Path, arguments: tuple[str, ...], word: str
+) -> None:
+    done = guard("attribute", candidate("base"), *arguments, "--out", tmp_path / "scores.json")
+    assert done.status == 4
+    assert word in done.text
+    assert not (tmp_path / "scores.json").exists()
+
+
 def test_nothing_is_built_over_something(guard: Guard, candidate: Candidate) -> None:
     done = guard("organism", "build", "hidden", "--out", candidate("base"))
     assert done.status == 4
