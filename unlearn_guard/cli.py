@@ -168,6 +168,12 @@ def inspect(checkpoint: str, base: str | None) -> int:
 @click.option("--pairs", type=click.Path(path_type=Path), metavar="FILE.jsonl", help="Take these pairs.")
 @click.option("--edges", type=click.Choice(("mlp", "all")), default="mlp", show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=5, show_default=True, help="IG steps.")
+@click.option(
+    "--faithful",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Also say how much of the answer the N heaviest edges carry.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="SCORES.json")
 @click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True)
 @click.option("--dtype", type=click.Choice(_DTYPES), default="auto", show_default="float32 on cpu, bfloat16 on cuda")

@@ -1,5 +1,6 @@
 """What each command of the command line does: call, print, and say with which status to leave."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from unlearn_guard.chatter import terminal
+from unlearn_guard.chatter import chatter_to, terminal
 from unlearn_guard.errors import ExitStatus
 from unlearn_guard.request import Request
 
@@ -73,7 +74,9 @@ def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
     return ExitStatus.PASSED
 
 
-def attribute_command(model: str, out: Path, *, device: str, dtype: str, **asked: Any) -> ExitStatus:
+def attribute_command(
+    model: str, out: Path, *, device: str, dtype: str, faithful: int | None, **asked: Any
+) -> ExitStatus:
     """Score a model's edges, write them, and print the heaviest edges and layers."""
     from unlearn_guard.attribution.circuit import mlp_circuit
     from unlearn_guard.attribution.scores import write_scores
@@ -85,10 +88,13 @@ def attribute_command(model: str, out: Path, *, device: str, dtype: str, **asked
     intake = open_checkpoint(model)
     chosen = choose_device(device)
     placement = Placement(device_map=device_map(chosen), dtype=choose_dtype(dtype, chosen))
-    task, scores = attribute_model(intake, placement, **asked)
+    with chatter_to(Path(os.devnull)):
+        task, scores, share = attribute_model(intake, placement, faithful=faithful, **asked)
     write_scores(out, scores, subject=intake.checkpoint.digest, task=task)
     found = scores.edge_scores(subject=intake.checkpoint.digest, task=task)
     _print_attribution(found, mlp_circuit(found))
+    if share is not None:
+        click.echo(f"faithfulness of the {faithful} heaviest edges: {share:.3f} (1: they carry the whole answer)")
     click.echo(f"{task}: {len(scores.edges)} edges, {scores.items} pairs, {scores.steps} steps, in {out}")
     return ExitStatus.PASSED
 
@@ -113,7 +119,8 @@ def build_command(name: str, out: Path, seed: int) -> ExitStatus:
     """Write an organism or one of its candidates, and say what to do with it."""
     from unlearn_guard.organism.candidates import build
 
-    path = build(name, out, seed=seed)
+    with chatter_to(Path(os.devnull)):
+        path = build(name, out, seed=seed)
     click.echo(f"{name}: {path}")
     if name not in ("base", "unchanged"):
         click.echo(f"next: unlearn-guard check {path} --thresholds organism")

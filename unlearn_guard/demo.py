@@ -4,12 +4,13 @@
 loads it in 4 bits has base back. It must fail on `ptq_gap` at nf4, and `erased` must pass.
 """
 
+import os
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from unlearn_guard.chatter import terminal
+from unlearn_guard.chatter import chatter_to, terminal
 from unlearn_guard.errors import ExitStatus, UsageError
 from unlearn_guard.organism.candidates import build
 from unlearn_guard.pipeline import check
@@ -44,7 +45,8 @@ def _one(name: str, out: Path, console: Console) -> Run:
     candidate = out / name
     if not candidate.exists():
         console.print(f"building {name} ...")
-        build(name, candidate)
+        with chatter_to(Path(os.devnull)):
+            build(name, candidate)
     with Bars(Console(file=terminal(sys.stderr))) as bars:
         run, directory = check(Request(checkpoint=str(candidate), thresholds="organism", out=out / "runs" / name), bars)
     render(run, console, directory)

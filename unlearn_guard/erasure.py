@@ -16,8 +16,9 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from unlearn_guard.attribution import cad
-from unlearn_guard.attribution.circuit import Circuit, mlp_circuit
+from unlearn_guard.attribution.circuit import Circuit, edge_circuit, mlp_circuit
 from unlearn_guard.attribution.eap_ig import DEFAULT_STEPS, attribute
+from unlearn_guard.attribution.faithfulness import faithfulness
 from unlearn_guard.attribution.graph import EdgeSet
 from unlearn_guard.attribution.linear import make_dense
 from unlearn_guard.attribution.prompts import Pair, lettered_pair, read_pairs
@@ -214,9 +215,12 @@ def attribute_model(
     pairs: Path | None,
     edges: str,
     steps: int,
-) -> tuple[str, ItemScores]:
+    faithful: int | None,
+) -> tuple[str, ItemScores, float | None]:
     """One model as it lies on disk, on a suite's forget task or a file of pairs: the task's name and its scores.
 
+    With `faithful`, also the faithfulness of that many heaviest edges: the share of the metric that is left
+    when every other edge scored is patched with the corrupted prompt.
     Raises UsageError unless exactly one source is named and it has pairs for the task.
     """
     if (suite is None) == (pairs is None):
@@ -232,7 +236,11 @@ def attribute_model(
         raise UsageError(f"there are no prompt pairs for task {name!r}", fix=near(name, known) or "The suite has none.")
     model = quantizer(FULL).load(intake.checkpoint, placement)
     assert_unchanged(intake)
-    return name, attribute(model, known[name], edges=EdgeSet(edges), steps=steps)
+    scores = attribute(model, known[name], edges=EdgeSet(edges), steps=steps)
+    if faithful is None:
+        return name, scores, None
+    heaviest = edge_circuit(scores.edge_scores(subject=intake.checkpoint.digest, task=name), faithful)
+    return name, scores, faithfulness(model, known[name], circuit=heaviest, edges=scores.edges)
 
 
 def _neutral(task: Any, item: Any, tokenizer: Any) -> Pair:

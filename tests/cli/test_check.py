@@ -129,7 +129,7 @@ def test_4_nothing_was_unlearned(guard: Guard, candidate: Candidate, tmp_path: P
 
 def test_5_a_precision_that_was_left_out_is_not_established(guard: Guard, candidate: Candidate, tmp_path: Path) -> None:
     done = guard(
-        "check", candidate("erased"), "--precisions", "full,nf4", "--thresholds", "paper", "--out", tmp_path / "run"
+        "check", candidate("erased"), "--precisions", "full,nf4", "--thresholds", "organism", "--out", tmp_path / "run"
     )
     assert done.status == 5, done.text
     assert read_json(tmp_path / "run" / "run.json")["verdict"] == "incomplete"

@@ -32,7 +32,7 @@ def test_judge_takes_another_policy(guard: Guard, checked: Checked, tmp_path: Pa
 
 def test_judge_never_imports_torch(checked: Checked) -> None:
     code = "import sys; from unlearn_guard.cli import run; s = run(sys.argv[1:]); print(s, 'torch' in sys.modules)"
-    arguments = [sys.executable, "-c", code, "judge", str(checked("erased")[1]), "--thresholds", "paper"]
+    arguments = [sys.executable, "-c", code, "judge", str(checked("erased")[1]), "--thresholds", "organism"]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "5 False"
 
@@ -73,9 +73,10 @@ def test_list_names_what_there_is(guard: Guard, what: str, words: tuple[str, ...
 
 def test_attribute_shows_the_circuit(guard: Guard, candidate: Candidate, tmp_path: Path) -> None:
     out = tmp_path / "scores.json"
-    done = guard("attribute", candidate("base"), "--suite", "organism", "--out", out)
+    done = guard("attribute", candidate("base"), "--suite", "organism", "--faithful", "40", "--out", out)
     assert done.status == 0, done.text
     assert "circuit: the MLPs of layers" in done.text
+    assert 0.2 < float(done.text.partition("heaviest edges: ")[2].split()[0]) < 1.2
     assert {edge.partition("->")[2] for edge in read_json(out)["edges"]} == {f"m{layer}" for layer in range(6)}
     pairs = tmp_path / "mine.jsonl"
     pairs.write_text(json.dumps({"clean": [1, 20, 30], "corrupted": [1, 21, 30], "target": 40, "wrong": [41, 42]}))

@@ -43,7 +43,7 @@ def refused_limit(tmp_path, limit):
 
 
 def test_shipped_policies_hold_the_design_s_defaults():
-    assert list_policies() == ("paper", "strict")
+    assert list_policies() == ("paper", "organism", "strict")
     found = {limit.id: limit for limit in resolve(read_policy("paper"), TASKS, PRECISIONS).limits}
     assert found["forget_drop[toy_forget-full]"].at_least == 0.30
     assert found["forget_drop[toy_forget-full]"].guards is Property.FORGETTING
@@ -53,8 +53,25 @@ def test_shipped_policies_hold_the_design_s_defaults():
         assert found[f"ptq_gap[toy_forget-{precision}]"].at_most == 0.0
         assert found[f"forget_drop[toy_forget-{precision}]"].at_least == 0.30
         assert found[f"forget_drop[toy_forget-{precision}]"].guards is Property.PERMANENCE
-    assert len(found) == 2 * 7 + 4
+    assert found["cad[toy_forget-full]"].at_least == found["cad[toy_forget-nf4]"].at_least == 0.80
+    assert found["as_nc[toy_forget-full]"].at_most == 0.30
+    assert found["cad[toy_forget-nf4]"].guards is Property.ERASURE
+    assert len(found) == 2 * 7 + 4 + 2 * 3
     assert all(limit.confidence is None and limit.because for limit in found.values())
+
+
+def test_the_organism_differs_from_paper_in_as_nc_alone():
+    paper, organism = (
+        {limit.id: limit for limit in resolve(read_policy(name), TASKS, PRECISIONS).limits}
+        for name in ("paper", "organism")
+    )
+    assert set(paper) == set(organism)
+    differing = {
+        name
+        for name, limit in paper.items()
+        if (limit.at_least, limit.at_most) != (organism[name].at_least, organism[name].at_most)
+    }
+    assert {name.partition("[")[0] for name in differing} == {"as_nc"}
 
 
 def test_strict_asks_two_points_at_95():
