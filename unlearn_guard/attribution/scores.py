@@ -65,6 +65,9 @@ def write_scores(path: Path, scores: ItemScores, *, subject: str, task: str) -> 
         "items": scores.items,
         "clean_metric": float(scores.clean_N.mean()),
         "corrupted_metric": float(scores.corrupted_N.mean()),
+        "mlp_mass_by_layer": {
+            str(each.layer): each.mlp for each in layer_masses(scores.edge_scores(subject=subject, task=task))
+        },
         "edges": dict(zip(scores.edges, mean, strict=True)),
     }
     part = path.with_name(path.name + ".part")

@@ -28,9 +28,8 @@ def render(run: Run, console: Console, directory: Path | None = None) -> None:
     console.print(_subject(run))
     console.print(_scores(run))
     console.print(_checks(ordered))
-    for check in ordered:
-        if check.outcome is not Outcome.PASSED:
-            console.print(_step(check))
+    for checks in _by_step(ordered):
+        console.print(_step(checks))
     if run.stages:
         console.print(_stages(run))
     for note in run.notes:
@@ -76,10 +75,21 @@ def _checks(checks: list[Check]) -> Table:
     return table
 
 
-def _step(check: Check) -> Text:
+def _by_step(checks: list[Check]) -> list[list[Check]]:
+    """The checks that did not pass, those with the same next step together, in the order of the first of each."""
+    groups: dict[tuple[str, str], list[Check]] = {}
+    for check in checks:
+        if check.outcome is not Outcome.PASSED:
+            groups.setdefault((wording.outcome(check), wording.next_step(check)), []).append(check)
+    return list(groups.values())
+
+
+def _step(checks: list[Check]) -> Text:
+    names = ", ".join(wording.plain(check.id) for check in checks)
+    reasons = "; ".join(dict.fromkeys(wording.plain(check.limit.because) for check in checks))
     return Text.assemble(
-        ("\n" + wording.outcome(check), _STYLES[check.outcome]),
-        f" {wording.plain(check.id)}: {wording.next_step(check)}\n  limit from: {wording.plain(check.limit.because)}",
+        ("\n" + wording.outcome(checks[0]), _STYLES[checks[0].outcome]),
+        f" {names}: {wording.next_step(checks[0])}\n  limit from: {reasons}",
     )
 
 
