@@ -15,6 +15,7 @@ LEVELS = (
     {"registry", "environment", "chatter"},
     {"intake", "scoring", "quantizers", "attribution", "judging", "runs", "reports", "unlearning", "organism"},
     {"request", "measuring"},
+    {"attributing"},
     {"erasure"},
     {"pipeline"},
     {"compare", "demo", "pytest_plugin"},

@@ -78,10 +78,10 @@ def attribute_command(
     model: str, out: Path, *, device: str, dtype: str, faithful: int | None, **asked: Any
 ) -> ExitStatus:
     """Score a model's edges, write them, and print the heaviest edges and layers."""
+    from unlearn_guard.attributing import attribute_model
     from unlearn_guard.attribution.circuit import mlp_circuit
     from unlearn_guard.attribution.scores import write_scores
     from unlearn_guard.environment import choose_device, choose_dtype, device_map
-    from unlearn_guard.erasure import attribute_model
     from unlearn_guard.intake import open_checkpoint
     from unlearn_guard.quantizers.protocol import Placement
 

@@ -15,31 +15,22 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
+from unlearn_guard.attributing import suite_pairs
 from unlearn_guard.attribution import cad
-from unlearn_guard.attribution.circuit import Circuit, edge_circuit, mlp_circuit
+from unlearn_guard.attribution.circuit import Circuit, mlp_circuit
 from unlearn_guard.attribution.eap_ig import DEFAULT_STEPS, attribute
-from unlearn_guard.attribution.faithfulness import faithfulness
-from unlearn_guard.attribution.graph import EdgeSet
 from unlearn_guard.attribution.linear import make_dense
-from unlearn_guard.attribution.prompts import Pair, lettered_pair, read_pairs
+from unlearn_guard.attribution.prompts import Pair
 from unlearn_guard.attribution.scores import ItemScores, write_scores
 from unlearn_guard.attribution.shifts import NodeOutputs, measure_shift, node_outputs
-from unlearn_guard.errors import SuiteError, UsageError, near
-from unlearn_guard.intake import Intake, assert_tensors, assert_unchanged, expected_tensors
-from unlearn_guard.measuring import Bench, open_tokenizer
-from unlearn_guard.quantizers.protocol import Placement
+from unlearn_guard.intake import Intake
+from unlearn_guard.measuring import Bench
 from unlearn_guard.records import FULL, Measurement, Role
-from unlearn_guard.registry import quantizer
 from unlearn_guard.runs.store import key as store_key
-from unlearn_guard.scoring.evaluate import render
-from unlearn_guard.scoring.rendering import Rendered, RenderedTask
-from unlearn_guard.scoring.suites import NEUTRAL, load_suite
+from unlearn_guard.scoring.rendering import RenderedTask
 
 PRECISIONS = (FULL, "nf4")
 """Where attribution is measured: gradients flow through both."""
-
-PAIRS = 50
-"""Forget questions attributed on when the suite has no file of pairs: the paper's number (Section 4, phase 1)."""
 
 SHIFT_PROMPTS = 8
 """Prompts a task for activation shifts: each costs 8 L T D bytes of memory."""
@@ -89,7 +80,10 @@ class Erasure:
         circuits = {
             task: mlp_circuit(scores.edge_scores(subject=base.subject, task=task))
             for task, scores in base.scores.items()
+            if self._answers(task, scores)
         }
+        if not circuits:
+            return ()
         outputs: dict[str, NodeOutputs] = {}
         found: list[Measurement] = []
         for precision in (each for each in PRECISIONS if each in precisions):
@@ -107,6 +101,17 @@ class Erasure:
                 )
             found += self._shifts(precision, artifact, circuits, outputs)
         return tuple(found)
+
+    def _answers(self, task: str, scores: ItemScores) -> bool:
+        """Whether base prefers the right answer under the clean prompts: else there is no mechanism to look for."""
+        clean, corrupted = float(scores.clean_N.mean()), float(scores.corrupted_N.mean())
+        if clean <= max(0.0, corrupted):
+            self.bench.notes.append(
+                f"base's answer to {task} is not better under clean prompts ({clean:.3f}) than under corrupted ones "
+                f"({corrupted:.3f}), so no circuit is looked for"
+            )
+            return False
+        return True
 
     def _attribute(self, who: str, intake: Intake, precision: str, artifact: Intake | None) -> Attributed:
         with self.bench.watch.stage(f"attribute {who}", precision) as reuse:
@@ -187,79 +192,6 @@ class Erasure:
             engine=self.bench.engine(),
             more=json.dumps(more, sort_keys=True),
         )
-
-
-def suite_pairs(rendered: Rendered, tokenizer: Any) -> dict[str, tuple[Pair, ...]]:
-    """The prompt pairs of each forget task: the suite's file, or its own questions where that says `neutral`.
-
-    A task for which the suite names no source is left out, so that limits on its attribution stay unmeasured.
-    """
-    sources = {spec.name: spec.pairs for spec in rendered.suite.forget if spec.pairs is not None}
-    found: dict[str, tuple[Pair, ...]] = {}
-    for each in rendered.tasks:
-        source = sources.get(each.task.name)
-        if isinstance(source, Path):
-            found[each.task.name] = read_pairs(source, tokenizer)
-        elif source == NEUTRAL:
-            items = [(leaf.task, item) for leaf in each.leaves for item in leaf.items][:PAIRS]
-            found[each.task.name] = tuple(_neutral(task, item, tokenizer) for task, item in items)
-    return found
-
-
-def attribute_model(
-    intake: Intake,
-    placement: Placement,
-    *,
-    suite: str | None,
-    task: str | None,
-    pairs: Path | None,
-    edges: str,
-    steps: int,
-    faithful: int | None,
-) -> tuple[str, ItemScores, float | None]:
-    """One model as it lies on disk, on a suite's forget task or a file of pairs: the task's name and its scores.
-
-    With `faithful`, also the faithfulness of that many heaviest edges: the share of the metric that is left
-    when every other edge scored is patched with the corrupted prompt.
-    Raises UsageError unless exactly one source is named and it has pairs for the task.
-    """
-    if (suite is None) == (pairs is None):
-        raise UsageError("attribution needs prompt pairs", fix="Give either --suite NAME or --pairs FILE.jsonl.")
-    assert_tensors(intake, expected_tensors(intake.checkpoint.path))
-    tokenizer = open_tokenizer(intake.checkpoint.path)
-    if pairs is not None:
-        known = {pairs.stem: read_pairs(pairs, tokenizer)}
-    else:
-        known = suite_pairs(render(load_suite(str(suite))), tokenizer)
-    name = task or next(iter(known), "")
-    if name not in known:
-        raise UsageError(f"there are no prompt pairs for task {name!r}", fix=near(name, known) or "The suite has none.")
-    model = quantizer(FULL).load(intake.checkpoint, placement)
-    assert_unchanged(intake)
-    scores = attribute(model, known[name], edges=EdgeSet(edges), steps=steps)
-    if faithful is None:
-        return name, scores, None
-    heaviest = edge_circuit(scores.edge_scores(subject=intake.checkpoint.digest, task=name), faithful)
-    return name, scores, faithfulness(model, known[name], circuit=heaviest, edges=scores.edges)
-
-
-def _neutral(task: Any, item: Any, tokenizer: Any) -> Pair:
-    """A lettered question against the same options under a neutral stem."""
-    document, request = item.requests[0].doc, item.requests[0]
-    stem = document.get("question")
-    if not isinstance(stem, str) or request.request_type != "loglikelihood":
-        raise SuiteError(
-            f"{item.id}: pairs: neutral needs lettered questions with a field `question`",
-            fix="Name a JSON Lines file of pairs instead, or leave `pairs` out.",
-        )
-    return lettered_pair(
-        tokenizer,
-        prompt=str(request.args[0]),
-        stem=stem.strip(),
-        choices=[str(each.args[1]) for each in item.requests],
-        answer=int(task.doc_to_target(document)),
-        where=item.id,
-    )
 
 
 def _contexts(each: RenderedTask, tokenizer: Any) -> tuple[tuple[int, ...], ...]:

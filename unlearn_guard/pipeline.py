@@ -8,13 +8,14 @@ Whatever can be known to be wrong is found before the first model is loaded.
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from unlearn_guard.chatter import chatter_to
 from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
 from unlearn_guard.erasure import PRECISIONS, Attributed, Erasure
-from unlearn_guard.errors import MeasurementError
+from unlearn_guard.errors import MeasurementError, UsageError
 from unlearn_guard.intake import Intake, assert_comparable, assert_tensors, expected_tensors, open_checkpoint
 from unlearn_guard.judging.derive import derive, unknown
 from unlearn_guard.judging.draft import PolicyDraft
@@ -22,12 +23,12 @@ from unlearn_guard.judging.gate import judge
 from unlearn_guard.judging.thresholds import read_policy, resolve
 from unlearn_guard.measuring import Bench, Progress, Silent, Stopwatch, assert_made_from, assert_precisions
 from unlearn_guard.quantizers.protocol import Calibration, Placement
-from unlearn_guard.records import FULL, Role, Run, TaskScore
+from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.registry import quantizer
 from unlearn_guard.request import Request, Settled, settle
 from unlearn_guard.runs.claim import claim
-from unlearn_guard.runs.directory import ATTRIBUTION, clear, write_run
+from unlearn_guard.runs.directory import ATTRIBUTION, LOG, abandon, clear, write_run
 from unlearn_guard.runs.store import Store, default_root
 from unlearn_guard.scoring.calibration import calibration_texts
 from unlearn_guard.scoring.evaluate import render
@@ -51,30 +52,39 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
     settled = settle(request, draft, candidate)
     out = request.out or Path("runs") / f"{candidate.checkpoint.path.name}-{candidate.checkpoint.digest[:12]}"
     with claim(out):
-        clear(out)
-        log = out / "libraries.log"
+        log = out / LOG
         try:
             with chatter_to(log):
-                run, scores, attributed = _measure(request, settled, draft, candidate, watch)
+                ready = _prepare(request, settled, draft, candidate, watch)
+                clear(out)  # from here on an earlier verdict no longer stands
+                run, scores, attributed = _measure(request, ready, watch)
             for each in attributed:
                 each.write(out / ATTRIBUTION)
             write_run(run, scores, out)
             return run, out
+        except UsageError:
+            abandon(out)
+            raise
         except MeasurementError as error:
             error.fix = error.fix or f"What the libraries themselves printed is in {log}."
             raise
 
 
-def _measure(
-    request: Request,
-    settled: Settled,
-    draft: PolicyDraft,
-    candidate: Intake,
-    watch: Stopwatch,
-) -> tuple[Run, tuple[TaskScore, ...], tuple[Attributed, ...]]:
-    started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    watch.progress.plan(6 + 2 * len(settled.precisions) + 2 * sum(each in PRECISIONS for each in settled.precisions))
-    seed_everything(request.seed)
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """Everything that a user could have got wrong has been looked at; what is left is to measure."""
+
+    candidate: Intake
+    artifacts: Mapping[str, Intake]
+    policy: Policy
+    settled: Settled
+    bench: Bench
+    notes: tuple[str, ...]
+
+
+def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: Intake, watch: Stopwatch) -> Ready:
+    erasing = sum(each in PRECISIONS for each in settled.precisions)
+    watch.progress.plan(6 + 2 * len(settled.precisions) + 2 * erasing)
     assert_precisions(request.artifacts, settled.precisions)
     for precision in settled.precisions:
         quantizer(precision)
@@ -82,24 +92,39 @@ def _measure(
         base, artifacts, notes = _open_others(request, settled, candidate)
     with watch.stage("render the suite"):
         rendered = render(load_suite(settled.suite), limit=request.limit, seed=request.seed)
-    policy = resolve(draft, rendered.records, known_precisions())
-    bench = _bench(request, settled, rendered, base, watch)
-    scores = _scores(bench, settled.precisions, base, candidate, artifacts)
-    erasure = Erasure(bench=bench, candidate=candidate, seed=request.seed)
-    erased = erasure.measure(settled.precisions, artifacts)
-    weights = bench.weights(candidate)
+    return Ready(
+        candidate=candidate,
+        artifacts=artifacts,
+        policy=resolve(draft, rendered.records, known_precisions()),
+        settled=settled,
+        bench=_bench(request, settled, rendered, base, watch),
+        notes=(*settled.notes, *candidate.notes, *notes),
+    )
+
+
+def _measure(
+    request: Request, ready: Ready, watch: Stopwatch
+) -> tuple[Run, tuple[TaskScore, ...], tuple[Attributed, ...]]:
+    started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    seed_everything(request.seed)
+    bench, precisions = ready.bench, ready.settled.precisions
+    base, candidate = bench.base.checkpoint, ready.candidate.checkpoint
+    scores = _scores(bench, precisions, bench.base, ready.candidate, ready.artifacts)
+    erasure = Erasure(bench=bench, candidate=ready.candidate, seed=request.seed)
+    erased = erasure.measure(precisions, ready.artifacts)
+    weights = bench.weights(ready.candidate)
     with watch.stage("judge"):
-        derived = derive(scores, base=base.checkpoint.digest, candidate=candidate.checkpoint.digest, seed=request.seed)
+        derived = derive(scores, base=base.digest, candidate=candidate.digest, seed=request.seed)
         measurements = (*derived, *erased, *weights)
-        verdict = judge(
-            policy.limits, measurements, candidate=candidate.checkpoint.digest, complete=request.limit is None
-        )
+        complete = request.limit is None
+        verdict = judge(ready.policy.limits, measurements, candidate=candidate.digest, complete=complete)
+    unknown_tasks = unknown(scores, base=base.digest, seed=request.seed)
     run = Run(
-        suite=settled.suite,
-        policy=policy,
-        base=base.checkpoint,
-        candidate=candidate.checkpoint,
-        tasks=rendered.records,
+        suite=ready.settled.suite,
+        policy=ready.policy,
+        base=base,
+        candidate=candidate,
+        tasks=bench.rendered.records,
         measurements=measurements,
         verdict=verdict,
         stages=tuple(watch.stages),
@@ -107,14 +132,7 @@ def _measure(
         started=started,
         seconds=time.monotonic() - begin,
         limit=request.limit,
-        notes=(
-            *settled.notes,
-            *candidate.notes,
-            *notes,
-            *bench.notes,
-            *bench.store.warnings,
-            *unknown(scores, base=base.checkpoint.digest, seed=request.seed),
-        ),
+        notes=(*ready.notes, *bench.notes, *bench.store.warnings, *unknown_tasks),
     )
     return run, scores, tuple(erasure.attributed)
 

@@ -51,9 +51,21 @@ def test_a_base_of_another_architecture(guard: Guard, candidate: Candidate, copi
     assert_refused(done, "num_attention_heads")
 
 
-def test_an_unknown_suite(guard: Guard, candidate: Candidate) -> None:
-    done = guard("check", candidate("erased"), "--base", candidate("base"), "--suite", "organsim")
+def test_an_unknown_suite(guard: Guard, candidate: Candidate, tmp_path: Path) -> None:
+    done = guard(
+        "check", candidate("erased"), "--base", candidate("base"), "--suite", "organsim", "--out", tmp_path / "run"
+    )
     assert_refused(done, "organsim", "organism")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_refused_command_takes_no_earlier_verdict_away(
+    guard: Guard, candidate: Candidate, checked: Callable[[str], tuple[Done, Path]], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(checked("erased")[1], tmp_path / "run"))
+    done = guard("check", candidate("erased"), "--base", candidate("base"), "--suite", "organsim", "--out", run)
+    assert_refused(done, "organsim")
+    assert guard("judge", run).status == 0
 
 
 def test_an_unknown_precision(guard: Guard, candidate: Candidate) -> None:

@@ -12,9 +12,12 @@ from unlearn_guard.errors import Defect, RunDirectoryError
 from unlearn_guard.records import Run, Sample, TaskScore
 from unlearn_guard.runs import run_json, samples, strict_json
 from unlearn_guard.runs.atomic import storage_error, write_bytes
-from unlearn_guard.runs.claim import claim
+from unlearn_guard.runs.claim import MARKER, claim
 
 RUN_FILE = "run.json"
+LOG = "libraries.log"
+"""What the libraries themselves printed."""
+
 ATTRIBUTION = "attribution"
 """The folder of edge scores, one file a task, precision and side, written before run.json."""
 MAX_BYTES = 64 * 1024 * 1024
@@ -80,6 +83,16 @@ def clear(out: Path, *, keep: str | None = None) -> None:
                 path.unlink()
     except OSError as error:
         raise storage_error(out, error) from error
+
+
+def abandon(out: Path) -> None:
+    """Leave nothing of a run that was refused before it measured; an earlier finished run in `out` stays."""
+    if (out / RUN_FILE).exists():
+        return
+    (out / LOG).unlink(missing_ok=True)
+    if [each.name for each in out.iterdir()] == [MARKER]:
+        (out / MARKER).unlink()
+        out.rmdir()
 
 
 def _read(directory: Path) -> bytes:

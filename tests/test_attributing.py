@@ -7,8 +7,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from unlearn_guard.attributing import PAIRS, suite_pairs
 from unlearn_guard.attribution.prompts import NEUTRAL_STEM
-from unlearn_guard.erasure import PAIRS, suite_pairs
 from unlearn_guard.errors import SuiteError
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.suites import load_suite
