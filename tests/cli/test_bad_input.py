@@ -112,6 +112,7 @@ def test_an_output_directory_that_holds_something_else(guard: Guard, candidate: 
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_an_artifact_of_another_model(guard: Guard, candidate: Candidate, policy: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 

@@ -212,6 +212,7 @@ def test_a_thresholds_file_in_the_working_directory_names_base_and_suite(
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_ready_made_artifact_is_scored(guard: Guard, candidate: Candidate, policy: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
