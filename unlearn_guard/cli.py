@@ -224,6 +224,6 @@ def list_(what: str) -> int:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
 def demo(out: Path) -> int:
     """Build an honest and a dishonest candidate, check both, and show the second caught."""
-    from unlearn_guard.demo import demo as run_demo
+    from unlearn_guard.commands import demo_command
 
-    return run_demo(out)
+    return demo_command(out)

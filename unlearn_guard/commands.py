@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> ExitStatus:
     """Measure, judge, print the verdict, and write the JUnit file where one is wanted."""
     from unlearn_guard.judging.gate import exit_status
-    from unlearn_guard.pipeline import check
     from unlearn_guard.reports.progress import Bars
     from unlearn_guard.reports.terminal import render
 
+    with chatter_to(Path(os.devnull)):  # torch and what it loads print as soon as they are imported
+        from unlearn_guard.pipeline import check
     with Bars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars:
         run, directory = check(request, bars)
     render(run, Console(), directory)
@@ -117,14 +118,21 @@ def _print_attribution(scores: "EdgeScores", circuit: "Circuit") -> None:
 
 def build_command(name: str, out: Path, seed: int) -> ExitStatus:
     """Write an organism or one of its candidates, and say what to do with it."""
-    from unlearn_guard.organism.candidates import build
-
     with chatter_to(Path(os.devnull)):
+        from unlearn_guard.organism.candidates import build
+
         path = build(name, out, seed=seed)
     click.echo(f"{name}: {path}")
     if name not in ("base", "unchanged"):
         click.echo(f"next: unlearn-guard check {path} --thresholds organism")
     return ExitStatus.PASSED
+
+
+def demo_command(out: Path) -> ExitStatus:
+    """The demonstration, without what the libraries print."""
+    with chatter_to(Path(os.devnull)):
+        from unlearn_guard.demo import demo
+    return demo(out)
 
 
 def list_command(what: str) -> ExitStatus:
