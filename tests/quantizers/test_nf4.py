@@ -86,13 +86,15 @@ def test_a_changed_norm_is_noticed(source: Checkpoint, quantized: Checkpoint, ou
         nf4._assert_codes(source.path, out)
 
 
-def test_a_layer_left_in_full_precision_is_an_error(source: Checkpoint, out: Path) -> None:
+def test_a_layer_left_in_full_precision_is_an_error(source: Checkpoint, placement: Placement, out: Path) -> None:
     config = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", llm_int8_skip_modules=["lm_head", "model.layers.0.mlp.up_proj"]
     )
     AutoModelForCausalLM.from_pretrained(source.path, quantization_config=config, device_map="cpu").save_pretrained(out)
     with pytest.raises(QuantizationError, match=r"model\.layers\.0\.mlp\.up_proj"):
         nf4._assert_codes(source.path, out)
+    with pytest.raises(QuantizationError, match=r"1 linear layers are not in nf4: model\.layers\.0\.mlp\.up_proj"):
+        NF4().load(Checkpoint(path=out, digest="1" * 64, precision="nf4"), placement)
 
 
 def test_fp4_is_not_nf4(source: Checkpoint, placement: Placement, out: Path) -> None:

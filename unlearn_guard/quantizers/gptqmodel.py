@@ -14,7 +14,7 @@ import torch
 
 from unlearn_guard.errors import PluginError, QuantizationError
 from unlearn_guard.quantizers import worker
-from unlearn_guard.quantizers.layers import assert_untouched, linear_shapes, load_model, tensor_files
+from unlearn_guard.quantizers.layers import assert_complete, assert_untouched, linear_shapes, load_model, tensor_files
 from unlearn_guard.quantizers.packed import assert_computes
 from unlearn_guard.quantizers.protocol import Calibration, Placement, directory_digest, largest_group
 from unlearn_guard.records import Checkpoint
@@ -79,6 +79,7 @@ class GPTQModelQuantizer:
         layers = [name[: -len(".qweight")] for name in files if name.endswith(".qweight")]
         if not layers:
             raise QuantizationError(f"{checkpoint.path} holds no {self.name} weights")
+        assert_complete(checkpoint.path, layers, self.name)
         model = load_model(checkpoint.path, placement)
         modules = dict(model.named_modules())
         for layer in layers:

@@ -1,6 +1,6 @@
 """Which layers of a model are to be quantized, and the tensors of a directory, read one at a time."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,15 @@ def assert_untouched(source: Mapping[str, Path], written: Mapping[str, Path], na
 
 def _same(source: torch.Tensor, written: torch.Tensor) -> bool:
     return written.is_floating_point() and torch.equal(source.to(written.dtype), written)
+
+
+def assert_complete(checkpoint: Path, quantized: Collection[str], precision: str) -> None:
+    """Refuse a model, ours or a ready-made artifact, in which a linear layer was left out of the 4 bits."""
+    missing = [layer for layer in linear_shapes(checkpoint) if layer not in quantized]
+    if missing:
+        raise QuantizationError(
+            f"{checkpoint}: {len(missing)} linear layers are not in {precision}: {', '.join(missing[:5])}"
+        )
 
 
 def load_model(path: Path, placement: Placement, **options: Any) -> "PreTrainedModel":

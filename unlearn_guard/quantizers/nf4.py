@@ -9,6 +9,7 @@ import torch
 
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers.layers import (
+    assert_complete,
     assert_untouched,
     linear_shapes,
     load_model,
@@ -65,9 +66,11 @@ class NF4:
         from bitsandbytes.nn import Linear4bit
 
         model = load_model(checkpoint.path, placement)
-        layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
+        named = {name: module for name, module in model.named_modules() if isinstance(module, Linear4bit)}
+        layers = list(named.values())
         if not layers:
             raise QuantizationError(f"{checkpoint.path} loads without a single 4-bit layer")
+        assert_complete(checkpoint.path, named, self.name)
         for parameter in model.parameters():
             if parameter.is_floating_point():  # transformers leaves them in the dtype they were saved in
                 parameter.data = parameter.data.to(placement.dtype)
