@@ -14,6 +14,7 @@ import click
 
 from unlearn_guard import __version__
 from unlearn_guard.errors import ExitStatus, GuardError, StorageError
+from unlearn_guard.interruption import remembered
 
 EPILOG = """\b
 Exit status:
@@ -37,7 +38,9 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line and leave with its exit status."""
-    sys.exit(run(sys.argv[1:]))
+    with remembered():
+        status = run(sys.argv[1:])
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
