@@ -92,7 +92,8 @@ def fit(
 ) -> None:
     """Minimise forget + retain_weight * retain over the tensors named by `trained`, in place.
 
-    The two terms have a backward pass each, so that no more than one's activations are held. `project` puts the fp32 weights where they may be after each step.
+    The two terms have a backward pass each, so that no more than one's activations are held. `project` puts the fp32
+    weights where they may be after each step.
     A killed training goes on from its last saved state and ends with the same weights.
 
     Raises NonFiniteError when a loss or gradient is no number, UsageError for tensors that the model does not have.
