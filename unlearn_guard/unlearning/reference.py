@@ -1,6 +1,7 @@
 """The frozen reference model, without a second model: the same modules run with the trained tensors' first values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from transformers import PreTrainedModel
 from unlearn_guard.unlearning.corpora import Batch
 from unlearn_guard.unlearning.scoring import Scored, score
 
+T = TypeVar("T")
+
 
 class Reference:
     """Base, while the model is being trained. Its memory is a copy of the tensors that move, no more."""
@@ -18,13 +21,16 @@ class Reference:
         parameters = dict(model.named_parameters())
         self._run = _Run(model)
         self._first = {f"model.{name}": parameters[name].detach().clone() for name in trained}
-        self._nll: dict[tuple[int, ...], Tensor] = {}
 
     @torch.no_grad()
+    def read(self, function: Callable[[PreTrainedModel, Batch], T], batch: Batch) -> T:
+        """What a function finds in base on a batch, without gradient."""
+        found: T = functional_call(self._run, self._first, (function, batch))
+        return found
+
     def score(self, batch: Batch) -> Scored:
         """What base says of a batch, without gradient."""
-        scored: Scored = functional_call(self._run, self._first, (batch,))
-        return scored
+        return self.read(score, batch)
 
     def nll_B(self, batch: Batch) -> Tensor:
         """Base's NLL of each text, in nats."""
@@ -32,11 +38,11 @@ class Reference:
 
 
 class _Run(torch.nn.Module):
-    """Scoring as a module, which is what functional_call can run with other tensors."""
+    """A function of the model as a module, which is what functional_call can run with other tensors."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch) -> Scored:
-        return score(self.model, batch)
+    def forward(self, function: Callable[[PreTrainedModel, Batch], T], batch: Batch) -> T:
+        return function(self.model, batch)

@@ -30,6 +30,43 @@ def scaled(layer: int, of: int, model: PreTrainedModel) -> int:
     return min(depth(model) - 1, int((layer + 0.5) * depth(model) / of))
 
 
+def share(count: int, of: int, model: PreTrainedModel) -> int:
+    """How many layers of this model are as large a part of it as `count` are of `of`; at least 1."""
+    return max(1, round(count * depth(model) / of))
+
+
+def layer_name(model: PreTrainedModel, layer: int) -> str:
+    """The name of a layer's module. Raises UsageError where the model has no such layer."""
+    for name in every(model):
+        match = _LAYER.search(name)
+        if match and int(match[1]) == layer:
+            return name[: match.end() - 1]
+    raise UsageError(f"{type(model).__name__} has layers 0 to {depth(model) - 1}, not {layer}")
+
+
+def at_end(model: PreTrainedModel, layers: int) -> tuple[str, ...]:
+    """Every parameter of the last layers, of the final norm, and of the head, embeddings that are tied to it included.
+
+    Input embeddings of their own are left out.
+    """
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    kept = depth(model) - layers
+    return tuple(
+        name
+        for name, one in model.named_parameters()
+        if ((layer := layer_of(name)) is not None and layer >= kept)
+        or (layer is None and (one is head.weight or one is not embeddings.weight))
+    )
+
+
+def downs(model: PreTrainedModel, layers: Collection[int]) -> tuple[str, ...]:
+    """The weight of each of these layers' down-projections. Raises UsageError for a model that names none so."""
+    found = tuple(name for name in mlps(model, layers) if name.endswith(".mlp.down_proj.weight"))
+    if len(found) != len(set(layers)):
+        raise UsageError(f"{type(model).__name__} has no mlp.down_proj in each of the layers {sorted(layers)}")
+    return found
+
+
 def in_layers(model: PreTrainedModel, layers: Collection[int]) -> tuple[str, ...]:
     """Every parameter of these layers."""
     return tuple(name for name in every(model) if (match := _LAYER.search(name)) and int(match[1]) in layers)
