@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, Protocol
 
 import torch
@@ -41,8 +42,14 @@ class Training:
 
     def __post_init__(self) -> None:
         low = [name for name in ("steps", "batch_size", "accumulate") if getattr(self, name) < 1]
-        if low or not self.lr > 0 or not 0 <= self.warmup < 1:
-            raise UsageError(f"{low[0] if low else 'lr or warmup'} is out of range: {self}")
+        inside = {
+            "lr": 0 < self.lr < inf,
+            "warmup": 0 <= self.warmup < 1,
+            "weight_decay": 0 <= self.weight_decay < inf,
+            "clip": self.clip is None or 0 < self.clip < inf,
+        }
+        if low := [*low, *(name for name, holds in inside.items() if not holds)]:
+            raise UsageError(f"{', '.join(low)} out of range: {self}")
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""

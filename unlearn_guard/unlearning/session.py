@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -96,7 +96,7 @@ class Session:
             self.folder.mkdir(parents=True, exist_ok=True)
             save_file({key: value.contiguous() for key, value in state.items()}, part, metadata=header)
             part.replace(self.folder / f"{name}.safetensors")
-        except OSError as error:
+        except (OSError, SafetensorError) as error:  # the second for a full disk
             raise StorageError(f"the training's state could not be saved: {error}") from error
         self._saved = time.monotonic()
 
