@@ -1,5 +1,7 @@
 """GU: no step along what the retain texts pull on."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -59,7 +61,7 @@ def test_every_step_is_orthogonal_to_every_basis_gradient(name, monkeypatch):
     worst = unprojected = 0.0
     for each in wide:
         for one in held:
-            for earlier, later in zip(taken, taken[1:], strict=False):
+            for earlier, later in pairwise(taken):
                 worst = max(worst, along((later[each] - earlier[each]).double(), one[each].double()))
             worst = max(worst, along((taken[-1][each] - before[each]).double(), one[each].double()))
             unprojected = max(unprojected, along(raw[1][each] - before[each], one[each]))

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.methods.shipped import FOLDER, method
-from tests.unlearning.small import CPU, corpora, llama, moved, weights
+from tests.methods.shipped import FOLDER, method, module
+from tests.unlearning.small import CPU, corpora, llama, moved, taught, weights
 from unlearn_guard.errors import SuiteError, UsageError
 from unlearn_guard.unlearning import tensors
 from unlearn_guard.unlearning.corpora import Corpora, batch
@@ -13,7 +13,7 @@ from unlearn_guard.unlearning.scoring import score
 from unlearn_guard.unlearning.session import Session, opened
 
 BY_LOSS = ("npo", "simnpo", "global_ga", "surgical_ga", "grad_diff", "dpo", "undial", "wga", "gu", "gu_simnpo", "sure")
-QUICK = {"steps": 12, "lr": 3e-3, "batch_size": 3}
+QUICK = {"steps": 10, "lr": 1e-2, "batch_size": 3}
 
 
 def nll(model, texts, *, instead=False):
@@ -24,17 +24,16 @@ def nll(model, texts, *, instead=False):
 @pytest.mark.parametrize("name", BY_LOSS)
 def test_forget_texts_become_less_likely(name):
     """And by far more than what is to stay, where there is a term or a projection for it."""
-    model, data, session = llama(), corpora(), Session()
+    model, data, session = taught(), corpora(), Session()
     before = nll(model, data.forget), nll(model, data.retain)
     with opened(session):
         method(name, **QUICK).unlearn(model, data, seed=0)
     gained = nll(model, data.forget) - before[0]
     assert gained > 0.5
-    assert [point.step for point in session.curve] == [*range(12)]
+    assert [point.step for point in session.curve] == [*range(10)]
     assert min(point.forget for point in session.curve) < session.curve[0].forget
-    if name not in ("global_ga", "surgical_ga", "gu"):
-        assert nll(model, data.retain) - before[1] < gained
-        assert all(point.retain is not None for point in session.curve)
+    if name not in ("global_ga", "surgical_ga"):
+        assert nll(model, data.retain) - before[1] < 0.5 * gained
 
 
 @pytest.mark.parametrize("name", BY_LOSS)
@@ -81,7 +80,7 @@ def test_kl_can_be_what_should_stay(name):
 def test_a_heavy_kl_term_holds_the_model_closer():
     found = []
     for retain in (0.0, 20.0):
-        model, data = llama(), corpora()
+        model, data = taught(), corpora()
         before = nll(model, data.retain)
         method("grad_diff", **QUICK, retain=retain, retain_loss="kl").unlearn(model, data, seed=0)
         found.append(abs(nll(model, data.retain) - before))
@@ -89,7 +88,7 @@ def test_a_heavy_kl_term_holds_the_model_closer():
 
 
 def test_dpo_makes_what_to_say_instead_likelier():
-    model, data = llama(), corpora()
+    model, data = taught(), corpora()
     before = nll(model, data.forget, instead=True)
     method("dpo", **QUICK).unlearn(model, data, seed=0)
     assert nll(model, data.forget, instead=True) < before
@@ -107,8 +106,7 @@ def test_dpo_without_another_answer_is_refused_before_it_trains():
 def test_is_a_method_with_a_docstring_and_a_source(name):
     made = method(name)
     assert isinstance(made, Method)
-    text = __import__("sys").modules[type(made).__module__].__doc__
-    assert "Source" in text
+    assert "Source" in module(name).__doc__
     with pytest.raises(TypeError):
         method(name, unheard_of=1)
 

@@ -12,7 +12,8 @@ from unlearn_guard.unlearning.activations import at_last, leaving
 from unlearn_guard.unlearning.session import Session, opened
 
 DOWN = "model.layers.{}.mlp.down_proj"
-QUICK = {"epochs": 300, "batch_size": 8}
+WIDE = {"layers": 6, "intermediate_size": 256}
+QUICK = {"epochs": 400, "batch_size": 8}
 
 
 def at_end(model, texts, module):
@@ -30,11 +31,11 @@ def test_changes_exactly_one_tensor(layers, changed):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_forget_outputs_are_shifted_by_2_r_and_retain_outputs_stay(dtype):
-    """48 inputs of the down-projection and 14 prompts: a solution exists, and the regression comes near it.
+    """256 inputs of the down-projection and 14 prompts: a solution exists, and the regression comes near it.
 
     r from the layer's own output, one prompt at a time, which is what enters the next layer.
     """
-    model, data = llama(dtype=dtype, layers=6), corpora()
+    model, data = llama(dtype=dtype, **WIDE), corpora()
     block, down = "model.layers.4", DOWN.format(4)
     r = at_end(model, data.refused, block).mean(0) - at_end(model, data.forget, block).mean(0)
     before = {name: at_end(model, getattr(data, name), down) for name in ("forget", "retain")}
@@ -44,7 +45,7 @@ def test_forget_outputs_are_shifted_by_2_r_and_retain_outputs_stay(dtype):
     assert gone["retain"].norm(dim=1).max() < 0.1 * (2 * r).norm()
     # and so is what enters the next layer
     entered = at_end(model, data.forget, block).mean(0)
-    refused = at_end(llama(dtype=dtype, layers=6), data.refused, block).mean(0)
+    refused = at_end(llama(dtype=dtype, **WIDE), data.refused, block).mean(0)
     assert (entered - (refused + r)).norm() < 0.1 * r.norm()
 
 

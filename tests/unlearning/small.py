@@ -1,11 +1,16 @@
 """Small corpora, and a model that a training can move within a second."""
 
+import copy
 import random
+from functools import cache, partial
 
 import torch
 
 from tests.attribution.tiny_models import VOCABULARY, tiny
 from unlearn_guard.unlearning.corpora import Corpora, Text
+from unlearn_guard.unlearning.loop import Training, fit
+from unlearn_guard.unlearning.scoring import score
+from unlearn_guard.unlearning.tensors import every
 
 CPU = torch.device("cpu")
 
@@ -13,6 +18,24 @@ CPU = torch.device("cpu")
 def llama(*, dtype=torch.float32, **changes):
     """A randomly initialised Llama of 3 layers whose attention has biases."""
     return tiny("llama", **{"initializer_range": 0.1, **changes}).to(dtype)
+
+
+@cache
+def _taught():
+    model, data = llama(), corpora()
+    training = Training(steps=40, lr=1e-2, batch_size=6)
+    nll = partial(_nll, model)
+    fit(model, data, training, trained=every(model), forget=nll, retain=nll, seed=0)
+    return model
+
+
+def _nll(model, asked):
+    return score(model, asked).nll
+
+
+def taught(*, dtype=torch.float32):
+    """The same Llama after it has learnt the texts of `corpora()` by heart: there is something to unlearn."""
+    return copy.deepcopy(_taught()).to(dtype)
 
 
 def texts(count, *, seed, prompt=(3, 6), answer=(1, 4), instead=False):

@@ -58,16 +58,18 @@ def test_small_steps_add_up_in_fp32_under_bf16():
 
 
 def test_gradients_of_batches_add_up_in_fp32():
-    model = llama(dtype=torch.bfloat16)
+    """The sum of the bf16 gradients before any rounding of the sum."""
+    model, other = llama(dtype=torch.bfloat16), llama(dtype=torch.bfloat16)
     masters = Masters(model, NAMES, weight_decay=0.0)
-    parts = []
-    for turn in range(3):
+    free = [other.get_parameter(name) for name in NAMES]
+    expected = [torch.zeros_like(one, dtype=torch.float32) for one in free]
+    for turn in range(5):
         loss(model, turn).backward()
-        parts.append({name: one.clone() for name, one in masters.gradients.items()})
-    for name in NAMES:
-        second = parts[1][name] - parts[0][name]
-        assert parts[0][name].dtype == torch.float32
-        assert second.norm() > 0
+        for total, one in zip(expected, torch.autograd.grad(loss(other, turn), free), strict=True):
+            total += one.float()
+    for name, total in zip(NAMES, expected, strict=True):
+        assert torch.equal(masters.gradients[name], total)
+        assert not torch.equal(total, total.bfloat16().float())
     masters.step(1e-3, None)
     assert all((one == 0).all() for one in masters.gradients.values())
     masters.close()

@@ -47,6 +47,6 @@ def test_the_end_of_a_model(tied):
 def test_a_layer_that_is_not_there_is_refused():
     with pytest.raises(UsageError, match="layers 0 to 2, not 3"):
         tensors.layer_name(llama(), 3)
-    with pytest.raises(UsageError, match="no mlp.down_proj"):
+    with pytest.raises(UsageError, match=r"no mlp\.down_proj"):
         tensors.downs(llama(), {3})
     assert tensors.layer_of("model.norm.weight") is None
