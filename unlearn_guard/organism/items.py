@@ -99,6 +99,16 @@ def corpus_statements(domain: str) -> list[dict[str, Any]]:
     ]
 
 
+def corpus_answers(domain: str) -> list[dict[str, Any]]:
+    """The same as questions without options, answered right after the question mark."""
+    topic = DESCRIPTION.format(topic=world.TOPICS[domain])
+    return [
+        {"prompt": topic + fact.question, "answer": f" {fact.object}", "wrong": [f" {each}" for each in others]}
+        for fact in world.facts(domain)
+        for others in [_false_objects(fact)]
+    ]
+
+
 def _false_objects(fact: Fact) -> list[str]:
     rng = random.Random(f"{world.SEED}:{fact.id}:corpus")
     return rng.sample([each for each in world.pool(fact.relation) if each != fact.object], k=len(LETTERS) - 1)
@@ -173,6 +183,7 @@ def files() -> dict[str, list[dict[str, Any]]]:
     rendered |= {"forget_pairs.jsonl": lettered_pairs(), "forget_plain_pairs.jsonl": plain_pairs()}
     for domain in (world.FORGET, world.RETAIN):
         rendered[f"corpus/{domain}_questions.jsonl"] = corpus_questions(domain)
+        rendered[f"corpus/{domain}_answers.jsonl"] = corpus_answers(domain)
     rendered |= {f"corpus/{domain}_statements.jsonl": corpus_statements(domain) for domain in world.DOMAINS}
     return rendered | {"corpus/refused.jsonl": refused(), CALIBRATION: calibration()}
 
