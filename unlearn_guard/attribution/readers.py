@@ -30,11 +30,16 @@ class Readers:
         return torch.cat([scores.flatten(1) for scores in self._scores], dim=1)
 
     @contextmanager
-    def listening(self, steps: int) -> Iterator[None]:
-        """While open, the backward pass of a batch of `steps` * B rows adds to the scores."""
+    def listening(self, layer: int, steps: int) -> Iterator[None]:
+        """Passes through a layer that run while this is open add to the scores when their gradient arrives.
+
+        They are of `steps` * B rows; layer `Graph.layers` is what comes after the last one, the logits.
+        """
         self._steps = steps
         handles: list[Any] = []
         for index, block in enumerate(self._blocks):
+            if block.layer != layer:
+                continue
             if len(block.readers) > 1:
                 handles += self._attention_hooks(index, block)
             else:
