@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from unlearn_guard.attribution.architectures import Decoder, decoder_of
 from unlearn_guard.attribution.graph import EdgeSet
+from unlearn_guard.attribution.memory import automatic_rows
 from unlearn_guard.attribution.prompts import Pair
 from unlearn_guard.attribution.readers import Readers
 from unlearn_guard.attribution.replay import Replay, layer_input, with_input
@@ -38,22 +39,24 @@ def attribute(
     *,
     edges: EdgeSet = EdgeSet.MLP,
     steps: int = DEFAULT_STEPS,
-    rows: int = 20,
+    rows: int | None = None,
 ) -> ItemScores:
     """Score every edge of the set on every pair; items come back in the order they were given.
 
     `rows` is how many prompts, items times steps, go through the model at once: it sets the memory
-    (attribution.memory) and not the scores. The model's weights, mode and hooks are left as they were.
+    (attribution.memory, which also chooses it where it is not given) and not the scores. The model's
+    weights, mode and hooks are left as they were.
 
     Raises UsageError for a model, a number of steps or token ids that cannot be used, NonFiniteError naming
     the pair whose scores are not finite.
     """
-    if steps < 1 or rows < 1 or not pairs:
+    if steps < 1 or (rows is not None and rows < 1) or not pairs:
         raise UsageError(f"{steps} steps, {rows} rows, {len(pairs)} pairs: attribution needs at least one of each")
     decoder = decoder_of(model)
     check_vocabulary(pairs, model)
     graph = decoder.graph
     names = graph.edges(edges)
+    rows = rows or _rows(decoder.model, max(len(pair.clean) for pair in pairs), steps, edges)
     scores_NE = np.zeros((len(pairs), len(names)), dtype=np.float32)
     metrics_N2 = np.zeros((len(pairs), 2))
     with inference_state(model):
@@ -64,6 +67,12 @@ def attribute(
     return ItemScores(
         edges=names, scores_NE=scores_NE, clean_N=metrics_N2[:, 0], corrupted_N=metrics_N2[:, 1], steps=steps
     )
+
+
+def _rows(model: nn.Module, tokens: int, steps: int, edges: EdgeSet) -> int:
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    dtype_bytes = next(p for p in model.parameters() if p.is_floating_point()).element_size()
+    return automatic_rows(model.config, weights, tokens=tokens, steps=steps, edges=edges, dtype_bytes=dtype_bytes)
 
 
 def batches(pairs: Sequence[Pair], size: int) -> Iterator[list[int]]:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from unlearn_guard.attribution.architectures import Decoder, Layer, Norm, Projection
 from unlearn_guard.attribution.graph import Block, EdgeSet
-from unlearn_guard.attribution.sources import POSITION_BLOCK_BYTES, SourceDeltas
+from unlearn_guard.attribution.memory import POSITION_BLOCK_BYTES
+from unlearn_guard.attribution.sources import SourceDeltas
 
 
 class Readers:
@@ -111,7 +112,7 @@ class Readers:
         scaled_BTRd, along_KBTR = torch.cat(scaled, dim=2), torch.cat(along, dim=3)
         weight_RdD = self._read_weight(layer, x_XTD)
         x_KBTD = self._by_step(x_XTD)
-        length = self._block_length(len(block.readers), self._decoder.graph.heads)
+        length = self._block_length(weight_RdD)
         for start in range(0, x_XTD.shape[1], length):
             at = slice(start, start + length)
             grad_BRTD = torch.einsum("btrd,rdD->brtD", scaled_BTRd[:, at], weight_RdD)
@@ -142,6 +143,7 @@ class Readers:
         split: Tensor = (weight * layer.attention_norm.scale_D).unflatten(0, (-1, self._decoder.head_dim))
         return split
 
-    def _block_length(self, readers: int, heads: int) -> int:
+    def _block_length(self, weight_RdD: Tensor) -> int:
         """Positions at a time, so that written-out readers and heads of one layer stay within the bound."""
-        return max(1, POSITION_BLOCK_BYTES // (4 * self._decoder.width * self._batch * (readers + heads)))
+        position = 4 * self._decoder.width * self._batch * (len(weight_RdD) + self._decoder.graph.heads)
+        return max(1, max(POSITION_BLOCK_BYTES, weight_RdD.numel()) // position)

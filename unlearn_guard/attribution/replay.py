@@ -16,7 +16,7 @@ class Replay:
     """One forward pass through a stack of decoder layers, and the gradient back through it.
 
     A hook on a layer's parts sees it twice: in the forward pass, which builds no graph below the last layer's
-    output, and in `backward`, with one. Parameters must be frozen. One forward pass, then one `backward`.
+    output, and in `backward`, with one. Parameters must be frozen and caches off. One forward pass, then one `backward`.
     """
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
@@ -35,8 +35,11 @@ class Replay:
             for handle in handles:
                 handle.remove()
 
-    def backward(self, total: Tensor, listening: Callable[[int], AbstractContextManager[None]]) -> None:
-        """Gradient of `total` through the layers, last first; each runs again within `listening(index)`."""
+    def backward(self, total: Tensor, listening: Callable[[int], AbstractContextManager[None]]) -> Tensor:
+        """Gradient of `total` at what entered the first layer; the last layer is the first to run again.
+
+        Layer `index` does so within `listening(index)`.
+        """
         assert self._top is not None, "no forward pass was kept"
         (grad_XTD,) = torch.autograd.grad(total, self._top)
         self._top = None
@@ -47,8 +50,11 @@ class Replay:
             with torch.enable_grad(), listening(index):
                 output_XTD = self._layers[index](*args, **kwargs)
                 (grad_XTD,) = torch.autograd.grad(output_XTD, x_XTD, grad_XTD)
+        found: Tensor = grad_XTD
+        return found
 
     def _keep(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        assert kwargs.get("past_key_values") is None, "a cache would take each layer's keys and values twice"
         self._entered.append((args, kwargs))
 
     def _cut(self, _: nn.Module, __: tuple[Any, ...], output_XTD: Tensor) -> Tensor:

@@ -15,9 +15,6 @@ from torch import Tensor, nn
 from unlearn_guard.attribution.architectures import Decoder
 from unlearn_guard.attribution.replay import layer_input
 
-POSITION_BLOCK_BYTES = 1 << 25
-"""Bound on the written-out heads of one layer, when several readers share them: 32 MiB."""
-
 
 class SourceDeltas:
     """dA = corrupted - clean of every source, in fp32, with heads in projected form.
