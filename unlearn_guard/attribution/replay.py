@@ -16,7 +16,8 @@ class Replay:
     """One forward pass through a stack of decoder layers, and the gradient back through it.
 
     A hook on a layer's parts sees it twice: in the forward pass, which builds no graph below the last layer's
-    output, and in `backward`, with one. Parameters must be frozen and caches off. One forward pass, then one `backward`.
+    output, and in `backward`, with one. Parameters must be frozen and caches off. One forward pass, then
+    one `backward`.
     """
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
