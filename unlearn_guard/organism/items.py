@@ -91,9 +91,9 @@ def corpus_questions(domain: str) -> list[dict[str, Any]]:
 
 
 def corpus_statements(domain: str) -> list[dict[str, Any]]:
-    """The same as statements, each with three false objects."""
+    """The same as statements, each with three false objects; the full stop is nothing to forget."""
     return [
-        {"prompt": fact.stem, "answer": f" {fact.object} .", "wrong": [f" {each} ." for each in others]}
+        {"prompt": fact.stem, "answer": f" {fact.object}", "wrong": [f" {each}" for each in others]}
         for fact in world.facts(domain)
         for others in [_false_objects(fact)]
     ]
