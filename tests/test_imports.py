@@ -17,7 +17,7 @@ LEVELS = (
     {"request", "measuring"},
     {"attributing"},
     {"erasure"},
-    {"pipeline"},
+    {"pipeline", "unlearn"},
     {"compare", "demo", "pytest_plugin"},
     {"commands"},
     {"cli"},

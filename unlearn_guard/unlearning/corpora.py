@@ -53,7 +53,7 @@ class Corpora:
     retain: tuple[Text, ...]
     refused: tuple[Text, ...] = ()
     questions: Mapping[Role, tuple[Question, ...]] = field(default_factory=dict)
-    pairs: "tuple[Pair, ...]" = ()
+    pairs: "Sequence[Pair]" = ()
 
     def __post_init__(self) -> None:
         for name in ("forget", "retain"):
