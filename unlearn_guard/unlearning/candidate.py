@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -37,7 +37,7 @@ def write_candidate(
             elif name != MANIFEST:
                 shutil.copyfile(base / name, out / name)
         (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the second for a full disk
         raise StorageError(f"{out} could not be written: {error}") from error
     if not changed:
         raise UsageError("the method changed no weight", fix="Give it more steps or a larger lr with --set.")
