@@ -4,6 +4,7 @@ The empirical one, from true per-example squares: F_i = mean over texts of (d lo
 batch's gradient is another number, as texts cancel in it.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -37,15 +38,17 @@ def fisher(model: PreTrainedModel, texts: Sequence[Text], names: Sequence[str], 
     with _frozen(model), _squaring(layers, found, seen):
         for start in range(0, len(order), rows):
             asked = batch(texts, order[start : start + rows], model.device)
-            score(model, asked).nll_B.sum().backward()
+            total = score(model, asked).nll_B.sum()
+            if total.requires_grad:
+                total.backward()
             done = start + len(asked.index)
             strange = [name for name in names if seen[name] != done]
             if strange:
                 raise UsageError(f"{strange[0]} is not used exactly once for a text: its gradient is not known")
             current().advance(done, len(texts))
-    for name, total in found.items():
-        total /= len(texts)
-        if not total.isfinite().all():
+    for name, squares in found.items():
+        squares /= len(texts)
+        if not squares.isfinite().all():
             raise NonFiniteError(f"the Fisher information of {name} is NaN or infinite", fix="Load the model in fp32.")
     return found
 
@@ -107,15 +110,15 @@ def quantile(tensors: Iterable[Tensor], share: float) -> float:
     """The smallest of all values that at least `share` of them do not exceed. Exact; fp32 values of 0 or more.
 
     Numbers of a common sign are ordered as their bit patterns are, so the value is found by two counts, of the upper 16
-    bits and of the lower, without sorting or joining the tensors: a billion weights need no more memory than the largest
-    tensor's patterns. Raises UsageError for no value or a share outside (0, 1].
+    bits and of the lower, without sorting or joining the tensors: a billion weights cost no more memory than the counts
+    of one tensor. Raises UsageError for no value or a share outside (0, 1].
     """
     held = [each.detach().contiguous().view(torch.int32).view(-1) for each in tensors]
     if not 0 < share <= 1 or not sum(map(len, held)):
         raise UsageError(f"the quantile {share} of {sum(map(len, held))} values does not exist")
     if any(int(each.min()) < 0 or int(each.max()) > _INFINITY for each in held if len(each)):
         raise UsageError("a quantile is asked for among values of which one is negative or no number")
-    wanted = max(1, -int(-share * sum(map(len, held)) // 1))
+    wanted = math.ceil(share * sum(map(len, held)))
     upper = sum(
         (torch.bincount(each >> 16, minlength=1 << 15) for each in held), start=held[0].new_zeros(1 << 15).long()
     )

@@ -28,7 +28,7 @@ class _Ground:
     """Base's grid under an edit, everything in weight units, fp32, of the weight's shape.
 
     `low` and `high` are where each weight's neighbours begin, margin included. `fixed` marks the largest elements of
-    the blocks: they are the scale. A block of zeros has none, and takes its scale from the edit.
+    the blocks: they are the scale. A block of zeros (`empty`) has none, and takes its scale from the edit.
     """
 
     own: Tensor
@@ -37,22 +37,29 @@ class _Ground:
     low: Tensor
     high: Tensor
     fixed: Tensor
+    empty: Tensor
 
 
 def _ground(base: Tensor, edited: Tensor) -> _Ground:
-    cells = grid.codes(base)
-    empty = cells.absmax == 0
-    absmax = torch.where(empty, grid.codes(edited).absmax, cells.absmax)
-    low, high = grid.cells(grid.Codes(code=cells.code, absmax=absmax))
-    scale, own = _spread(absmax, base), base.detach().float()
+    code, own, largest = grid.codes(base).code, base.detach().float(), _largest(base)
+    absmax = torch.where(largest == 0, _largest(edited), largest)
+    low, high = grid.cells(grid.Codes(code=code, absmax=absmax))
+    scale, empty = _spread(absmax, base), _spread(largest == 0, base)
     return _Ground(
         own=own,
-        code=cells.code,
+        code=code,
         scale=scale,
         low=low - MARGIN * scale,
         high=high + MARGIN * scale,
-        fixed=(own.abs() == scale) & ~_spread(empty, base),
+        fixed=(own.abs() == scale) & ~empty,
+        empty=empty,
     )
+
+
+def _largest(weight: Tensor) -> Tensor:
+    """The largest magnitude of each block, fp32. It is the scale, but 0 for a short block of zeros too."""
+    flat = weight.detach().reshape(-1).float()
+    return torch.nn.functional.pad(flat, (0, -flat.numel() % grid.BLOCK)).view(-1, grid.BLOCK).abs().amax(1)
 
 
 def _spread(of_block: Tensor, like: Tensor) -> Tensor:
@@ -124,8 +131,7 @@ def reach(base: Tensor, edited: Tensor) -> Tensor:
     beyond = torch.where(update > 0, ground.high, ground.low)
     possible = (update != 0) & ~ground.fixed & (beyond.abs() < ground.scale)
     found = torch.where(possible, update / (beyond - ground.own), 0.0)
-    empty = _spread(grid.codes(base).absmax == 0, base)
-    return torch.where(empty & (update != 0), torch.inf, found)
+    return torch.where(ground.empty & (update != 0), torch.inf, found)
 
 
 @torch.no_grad()
@@ -136,7 +142,7 @@ def outside(base: Tensor, floored: Tensor) -> tuple[Tensor, Tensor]:
     """
     ground = _ground(base, floored)
     update = floored.float() - ground.own
-    moves = (update != 0) & ~_spread(grid.codes(base).absmax == 0, base)
+    moves = (update != 0) & ~ground.empty
     low = torch.where(update > 0, torch.minimum(ground.high, floored.float()), -ground.scale)
     high = torch.where(update < 0, torch.maximum(ground.low, floored.float()), ground.scale)
     own = floored.float()
