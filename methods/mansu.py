@@ -22,7 +22,7 @@ from unlearn_guard.attribution.eap_ig import attribute
 from unlearn_guard.errors import UsageError
 from unlearn_guard.records import Role
 from unlearn_guard.unlearning.best import Best, questions_of
-from unlearn_guard.unlearning.corpora import Corpora
+from unlearn_guard.unlearning.corpora import Corpora, deal
 from unlearn_guard.unlearning.family import Start, retain_term
 from unlearn_guard.unlearning.fisher import fisher, quantile
 from unlearn_guard.unlearning.floor import cell_floor, outside, paper_floor, reach
@@ -66,6 +66,7 @@ class Mansu(Training):
     circuit: Literal["eap", "random", "inverse"] = "eap"
     projection: Literal["circuit", "none", "global"] = "circuit"
     tau: float = 0.99
+    weighed: int = 512
     floor: Literal["cell", "paper", "none"] = "cell"
     share: float = 1.0
     settle: int = 0
@@ -79,8 +80,14 @@ class Mansu(Training):
             known = get_args(get_type_hints(Mansu)[name])
             if getattr(self, name) not in known:
                 raise UsageError(f"{name} is {getattr(self, name)!r}", fix=f"It is one of {', '.join(known)}.")
-        if not (0 < self.tau <= 1 and 0 < self.share <= 1 and self.settle >= 0 and self.look >= 1 and self.drop >= 0):
-            raise UsageError(f"tau, share, settle, look or drop is out of range: {self}")
+        if not (
+            0 < self.tau <= 1
+            and 0 < self.share <= 1
+            and self.settle >= 0
+            and min(self.look, self.weighed) >= 1
+            and self.drop >= 0
+        ):
+            raise UsageError(f"tau, weighed, share, settle, look or drop is out of range: {self}")
         if self.settle and self.floor != "cell":
             raise UsageError(f"settle trains above the cell floor, and floor is {self.floor}", fix="Set settle=0.")
         if self.weight_decay:
@@ -91,7 +98,7 @@ class Mansu(Training):
         retained = self.retained(model, corpora)
         start = Start(model=model, corpora=corpora, trained=self.trained(model, corpora, seed))
         base = start.reference.weights
-        shapes = UNSHAPED if self.projection == "none" else Shapes(total=self.mask(start))
+        shapes = UNSHAPED if self.projection == "none" else Shapes(total=self.mask(start, seed))
         self._train(start, "ascend", retained, shapes=shapes, seed=seed)
         if self.floor == "none":
             return
@@ -139,13 +146,15 @@ class Mansu(Training):
         ranked = mlp_circuit(scores.edge_scores(subject="base", task="forget"), depth(model)).layers
         return ranked[:size] if self.circuit == "eap" else ranked[-size:]
 
-    def mask(self, start: Start) -> Shape:
+    def mask(self, start: Start, seed: int) -> Shape:
         """Phase 2: what takes the gradient off the weights whose retain Fisher information is above its percentile.
 
         One percentile over all that is trained, not one a tensor.
         """
         current().begin("weigh")
-        found = fisher(start.model, start.corpora.retain, start.trained)
+        texts = start.corpora.retain
+        drawn = deal(len(texts), min(self.weighed, len(texts)), 0, seed)
+        found = fisher(start.model, [texts[place] for place in drawn], start.trained)
         limit = quantile(found.values(), self.tau)
         held = {name: each > limit for name, each in found.items()}
 
