@@ -26,8 +26,8 @@ from unlearn_guard.unlearning.corpora import Corpora, deal
 from unlearn_guard.unlearning.family import Start, retain_term
 from unlearn_guard.unlearning.fisher import fisher, quantile
 from unlearn_guard.unlearning.floor import cell_floor, outside, paper_floor, reach
-from unlearn_guard.unlearning.loop import UNSHAPED, Shape, Shapes, Training, fit
-from unlearn_guard.unlearning.losses import ascent
+from unlearn_guard.unlearning.loop import UNSHAPED, Shape, Shapes, Term, Training, fit
+from unlearn_guard.unlearning.losses import ascent, npo
 from unlearn_guard.unlearning.masters import Masters
 from unlearn_guard.unlearning.scoring import accuracy
 from unlearn_guard.unlearning.session import current
@@ -38,6 +38,9 @@ PAIRS = 50
 
 Floor = Callable[[Tensor, Tensor], Tensor]
 """Base's weight and the edited one to what is stored."""
+
+BETA = 0.1
+"""How soon NPO flattens, as in methods/npo.py."""
 
 _FLOORS: Mapping[str, Floor] = {"cell": cell_floor, "paper": paper_floor}
 
@@ -53,6 +56,9 @@ class Mansu(Training):
     `choose="best"` takes the state with the lowest forget accuracy among those looked at every `look` steps whose
     retain accuracy fell by at most `drop`, both on the corpora's questions.
 
+    Gradient ascent is the paper's loss. It has no end: texts that are long forgotten crowd out those that are not.
+    `loss="npo"`, ours, takes NPO with beta .1 in its place, which leaves them be.
+
     The cell floor moves many weights by up to half a cell, which can cost what should stay. Two means against it, ours:
     before the floor only the `share` of the weights that came nearest to another cell keep their updates, the others
     go back to base; after it training goes on for `settle` steps on those alone, each held outside base's cell.
@@ -67,6 +73,7 @@ class Mansu(Training):
     projection: Literal["circuit", "none", "global"] = "circuit"
     tau: float = 0.99
     weighed: int = 512
+    loss: Literal["ascent", "npo"] = "ascent"
     floor: Literal["cell", "paper", "none"] = "cell"
     share: float = 1.0
     settle: int = 0
@@ -76,7 +83,7 @@ class Mansu(Training):
 
     def __post_init__(self) -> None:
         Training.__post_init__(self)
-        for name in ("circuit", "projection", "floor", "choose"):
+        for name in ("circuit", "projection", "loss", "floor", "choose"):
             known = get_args(get_type_hints(Mansu)[name])
             if getattr(self, name) not in known:
                 raise UsageError(f"{name} is {getattr(self, name)!r}", fix=f"It is one of {', '.join(known)}.")
@@ -164,6 +171,13 @@ class Mansu(Training):
 
         return mask
 
+    def forget_term(self, start: Start) -> Term:
+        """The loss of a forget batch."""
+        if self.loss == "ascent":
+            return lambda batch: ascent(start.score(batch))
+        base = start.reference
+        return lambda batch: npo(start.score(batch), base.nll_B(batch), BETA)
+
     def _train(
         self,
         start: Start,
@@ -185,7 +199,7 @@ class Mansu(Training):
             start.corpora,
             self,
             trained=start.trained,
-            forget=lambda batch: ascent(start.score(batch)),
+            forget=self.forget_term(start),
             retain=retain_term(start, "kl") if self.retain else None,
             retain_weight=self.retain,
             shapes=shapes,

@@ -1,5 +1,7 @@
 import hashlib
 import importlib.util
+import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ LAYERS = 6
 def method():
     spec = importlib.util.spec_from_file_location("mansu", Path(__file__).parents[2] / "methods" / "mansu.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module.METHOD
 
@@ -44,6 +47,7 @@ def corpora(**changes):
     return Corpora(**{**parts, **changes})
 
 
+@cache
 def answerable():
     """Pairs whose right answer is what the model says."""
     found = []
@@ -58,6 +62,7 @@ def answerable():
     return tuple(found)
 
 
+@cache
 def known():
     """Questions that the model answers rightly."""
     base = model()
@@ -143,6 +148,27 @@ def test_c_random_and_inverse_circuits():
     assert all(len(set(each)) == 2 for each in drawn)
     before, after = unlearned(circuit="inverse", k=1)
     assert moved(before, after) == set(mlps(model(), ranked[-1:]))
+
+
+def test_npo_is_another_edit_of_the_same_circuit():
+    before, ascended = unlearned()
+    _, preferred = unlearned(loss="npo")
+    assert moved(before, ascended) == moved(before, preferred) != set()
+    assert digest(ascended) != digest(preferred)
+
+
+def test_fisher_information_is_taken_on_as_many_texts_as_are_weighed():
+    asked = []
+    module = sys.modules[Mansu.__module__]
+    first = module.fisher
+    module.fisher = lambda model, texts, names: asked.append(texts) or first(model, texts, names)
+    try:
+        for weighed in (5, 500):
+            unlearned(weighed=weighed)
+    finally:
+        module.fisher = first
+    assert [len(texts) for texts in asked] == [5, 20]
+    assert len(set(asked[1])) == 20
 
 
 def test_d_global_trains_and_floors_every_linear_weight():
@@ -254,6 +280,8 @@ def test_what_is_missing_is_said_before_anything_is_trained():
         ({"circuit": "eep"}, "circuit is"),
         ({"projection": "off"}, "projection is"),
         ({"choose": "first"}, "choose is"),
+        ({"loss": "none"}, "loss is"),
+        ({"weighed": 0}, "out of range"),
         ({"tau": 99}, "out of range"),
         ({"share": 0}, "out of range"),
         ({"steps": 0}, "steps"),
