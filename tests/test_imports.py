@@ -25,8 +25,8 @@ LEVELS = (
 )
 """From bottom to top: a module imports from lower levels only, a folder of the fourth also from itself."""
 
-ALSO = {("organism", "quantizers.grid"), ("methods", "quantizers.grid")}
-"""The two ways sideways: candidates are planted inside the cells of the grid."""
+ALSO = {("organism", "quantizers.grid"), ("unlearning", "quantizers.grid"), ("methods", "quantizers.grid")}
+"""The ways sideways: candidates are planted inside the cells of the grid, and floors lie outside them."""
 
 
 def level(name: str) -> int:

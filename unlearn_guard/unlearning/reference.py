@@ -15,12 +15,13 @@ T = TypeVar("T")
 
 
 class Reference:
-    """Base, while the model is being trained. Its memory is a copy of the tensors that move, no more."""
+    """Base, while the model is being trained. Its memory is a copy of the tensors that move (`weights`), no more."""
 
     def __init__(self, model: PreTrainedModel, trained: Sequence[str]) -> None:
         parameters = dict(model.named_parameters())
         self._run = _Run(model)
-        self._first = {f"model.{name}": parameters[name].detach().clone() for name in trained}
+        self.weights = {name: parameters[name].detach().clone() for name in trained}
+        self._first = {f"model.{name}": weight for name, weight in self.weights.items()}
 
     @torch.no_grad()
     def read(self, function: Callable[[PreTrainedModel, Batch], T], batch: Batch) -> T:
