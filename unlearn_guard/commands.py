@@ -54,6 +54,24 @@ def judge_command(run_dir: Path, thresholds: str | None) -> ExitStatus:
     return exit_status(run.verdict)
 
 
+def report_command(run_dir: Path, *, annotations: bool, **asked: Any) -> ExitStatus:
+    """Write the reports of a finished run and name them; annotations go to the terminal, where GitHub reads them."""
+    from unlearn_guard.reporting import Reports, write_reports
+
+    wanted = Reports(**asked)
+    if annotations:
+        from unlearn_guard.reports.annotations import annotations as lines
+        from unlearn_guard.runs.directory import read_run
+
+        for line in lines(read_run(run_dir)):
+            click.echo(line)
+        if wanted == Reports():
+            return ExitStatus.PASSED
+    for path in write_reports(run_dir, wanted):
+        click.echo(f"written: {path}", err=True)
+    return ExitStatus.PASSED
+
+
 def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
     """Print what intake knows of a checkpoint, and how it differs from base."""
     from unlearn_guard.intake import inspection, open_checkpoint
