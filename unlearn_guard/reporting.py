@@ -141,7 +141,6 @@ def _model_card(path: Path, evidence: Evidence, benchmarks: Mapping[str, str]) -
     """Put the results into the card's front matter, beside whatever it holds; and write rows for benchmarks."""
     import yaml
     from huggingface_hub import metadata_load, metadata_save
-    from huggingface_hub.utils import yaml_dump
 
     from unlearn_guard.reports.model_card import eval_results, model_index
 
@@ -163,7 +162,7 @@ def _model_card(path: Path, evidence: Evidence, benchmarks: Mapping[str, str]) -
     if not hub:
         return [path]
     rows = path.parent / ".eval_results" / "unlearn-guard.yaml"
-    write_bytes(rows, yaml_dump(eval_results(evidence, hub), sort_keys=False).encode())
+    write_bytes(rows, yaml.safe_dump(eval_results(evidence, hub), sort_keys=False, allow_unicode=True).encode())
     return [path, rows]
 
 

@@ -1,4 +1,4 @@
-"""Runs with all that lies beside them, made by hand: passed, failed, incomplete, and one whose every name is hostile."""
+"""Runs with all that lies beside them, made by hand: passed, failed, incomplete, and a hostile one."""
 
 from dataclasses import replace
 from pathlib import Path

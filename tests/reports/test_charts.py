@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from tests.oracles.made_evidence import VERDICTS, made_drift, made_evidence
@@ -17,7 +19,7 @@ def test_a_bar_is_as_high_as_its_value():
 def test_bars_lie_side_by_side_inside_of_the_picture(groups):
     chart = charts.bars("t", [str(g) for g in range(groups)], {name: [1.0] * groups for name in "abc"})
     ends = sorted((bar.x, bar.x + bar.width) for bar in chart.bars)
-    assert all(left[1] <= right[0] + 0.11 for left, right in zip(ends, ends[1:], strict=False))
+    assert all(left[1] <= right[0] + 0.11 for left, right in pairwise(ends))
     assert ends[0][0] >= 0
     assert ends[-1][1] <= chart.width
 
