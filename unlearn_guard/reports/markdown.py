@@ -31,7 +31,7 @@ def markdown(evidence: Evidence, *, limit: int = LIMIT) -> str:
     text.add("### Forget tasks by precision\n\n")
     text.table(("task", "precision", "base", "candidate"), _scores(evidence))
     if held:
-        text.add(f"<details><summary>{len(held)} limits that held</summary>\n\n")
+        text.add(f"<details><summary>Limits that held: {len(held)}</summary>\n\n")
         text.table(("", "check", "value", "limit", "margin"), (_row(check) for check in held))
         text.add("</details>\n\n", always=True)
     for note in run.notes:

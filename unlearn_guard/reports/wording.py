@@ -104,10 +104,11 @@ def next_step(check: Check) -> str:
             count = f" ({measurement.samples} were asked)" if measurement else ""
             return f"The interval reaches over the bound: a suite with more items{count} can decide it."
         case Outcome.FAILED:
-            return _to_mend(limit, task)
+            return mend(limit, task)
 
 
-def _to_mend(limit: Limit, task: str) -> str:
+def mend(limit: Limit, task: str) -> str:
+    """What to do about a broken limit; `task` is the task as it is to be named, or several."""
     precision = short(limit.precision)
     if limit.metric == "ptq_gap":
         return (
