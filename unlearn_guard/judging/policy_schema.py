@@ -5,7 +5,7 @@ The reader stays the judge: a schema sees no duplicate keys, no suite, and no or
 
 from typing import Any
 
-from unlearn_guard.judging.draft import EXPECTED, Rule, PolicyFile
+from unlearn_guard.judging.draft import EXPECTED, PolicyFile, Rule
 from unlearn_guard.judging.metrics import METRICS
 from unlearn_guard.records import CONFIDENCE_LEVELS
 
