@@ -185,6 +185,29 @@ def report(run_dir: Path, **asked: Any) -> int:
 
 
 @app.command()
+@click.argument("run_dir", type=_FILE)
+@click.option("--out", type=_FILE, metavar="FILE", required=True, help="The statement to write, outside the candidate.")
+@click.option("--candidate", metavar="PATH", help="Where the candidate lies now.  [default: where it was judged]")
+@click.option("--key", type=_FILE, metavar="PRIVATE.pem", help="Sign with this elliptic-curve key, into FILE.sig.")
+def attest(run_dir: Path, out: Path, candidate: str | None, key: Path | None) -> int:
+    """State which bytes a run judged, by which policy, with which result: an in-toto test result."""
+    from unlearn_guard.commands import attest_command
+
+    return attest_command(run_dir, out, candidate, key)
+
+
+@app.command(epilog=EPILOG)
+@click.argument("statement", type=_FILE)
+@click.argument("checkpoint", type=_FILE)
+@click.option("--public-key", type=_FILE, metavar="PUBLIC.pem", help="Also ask that STATEMENT.sig is this key's.")
+def verify(statement: Path, checkpoint: Path, public_key: Path | None) -> int:
+    """Are the files of CHECKPOINT the ones that STATEMENT says were judged, and did they pass?"""
+    from unlearn_guard.commands import verify_command
+
+    return verify_command(statement, checkpoint, public_key)
+
+
+@app.command()
 @click.argument("checkpoint")
 @click.option("--base", metavar="PATH", help="Also say what differs from this model.")
 def inspect(checkpoint: str, base: str | None) -> int:

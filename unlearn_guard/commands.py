@@ -72,6 +72,31 @@ def report_command(run_dir: Path, *, annotations: bool, **asked: Any) -> ExitSta
     return ExitStatus.PASSED
 
 
+def attest_command(run_dir: Path, out: Path, candidate: str | None, key: Path | None) -> ExitStatus:
+    """Write the statement of a run, signed where there is a key."""
+    from unlearn_guard.attesting import attest
+
+    for path in attest(run_dir, out, candidate=candidate, key=key):
+        click.echo(f"written: {path}")
+    return ExitStatus.PASSED
+
+
+def verify_command(statement: Path, checkpoint: Path, public_key: Path | None) -> ExitStatus:
+    """Say whether these bytes are the ones judged; the status is the verdict's."""
+    from unlearn_guard.attesting import verify
+    from unlearn_guard.reports.wording import plain
+
+    claim = verify(statement, checkpoint, public_key=public_key)
+    signed = f"signed by {public_key}" if public_key else "signature not looked at: no --public-key"
+    click.echo(f"the {len(claim.files)} files are those that were judged ({signed})")
+    click.echo(f"run sha256:{claim.run}, policy sha256:{claim.policy}")
+    click.echo(f"verdict: {claim.verdict}")
+    for name in claim.failed:
+        click.echo(f"  did not hold: {plain(name)}")
+    statuses = {"passed": ExitStatus.PASSED, "failed": ExitStatus.FAILED}
+    return statuses.get(claim.verdict, ExitStatus.NOT_ESTABLISHED)
+
+
 def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
     """Print what intake knows of a checkpoint, and how it differs from base."""
     from unlearn_guard.intake import inspection, open_checkpoint
