@@ -1,9 +1,9 @@
 """From a run directory to reports: what is read, what is refused, and what it costs."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,9 +162,10 @@ def test_twenty_suites_at_six_precisions_take_less_than_two_seconds(tmp_path):
     write_run(run, scores, tmp_path / "run")
     command = [sys.executable, "-m", "unlearn_guard", "report", str(tmp_path / "run")]
     command += ["--html", "a.html", "--markdown", "a.md", "--sarif", "a.sarif"]
-    begin = time.perf_counter()
+    begin = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, cwd=tmp_path, env={"PYTHONPATH": str(Path(__file__).parents[1])})
-    seconds = time.perf_counter() - begin
+    end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime  # of its own: others may use the machine
     assert (tmp_path / "a.html").stat().st_size < 2_000_000
     assert (tmp_path / "a.md").stat().st_size < 65_536
     assert len(json.loads((tmp_path / "a.sarif").read_text())["runs"][0]["tool"]["driver"]["rules"]) == 360

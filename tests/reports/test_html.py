@@ -143,9 +143,9 @@ def test_the_same_run_gives_the_same_page(evidence):
 def test_twenty_suites_at_six_precisions_are_small_and_fast():
     evidence = wide_evidence()
     assert len(evidence.run.verdict.checks) == 20 * 6 * 3
-    begin = time.perf_counter()
+    begin = time.process_time()
     text = page(evidence)
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
     assert len(text.encode()) < 2_000_000
 
 
