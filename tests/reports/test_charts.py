@@ -62,3 +62,9 @@ def test_attribution_is_one_chart_a_task():
     (chart,) = charts.masses(made_evidence(VERDICTS["passed"]()).masses)
     assert chart.series == ("base, full precision", "candidate, full precision", "candidate, nf4")
     assert chart.rows[1:] == (("0", "2", "2", "2"), ("1", "0.5", "1.5", "2.5"))
+
+
+def test_without_a_fixed_height_the_largest_value_fills_it():
+    chart = charts.bars("t", ["a", "b"], {"one": [4.0, 1.0]})
+    assert [bar.height for bar in chart.bars] == [charts.HEIGHT, charts.HEIGHT / 4]
+    assert [bar.height for bar in charts.bars("t", ["a"], {"one": [0.0]}).bars] == [0]

@@ -35,3 +35,16 @@ def test_only_a_pass_says_may():
     assert "must not be" in sentence(nothing)
     partly = made_run(limits=(made_limit("forget_drop", at_least=0.3),), complete=False)[0]
     assert "may be" not in sentence(partly)
+
+
+def test_one_broken_limit_among_held_ones_breaks_the_property():
+    held, broken = made_limit("forget_drop", at_least=0.3), made_limit("above_chance_removed", at_least=5.0)
+    for limits in ((held, broken), (broken, held)):
+        (score,) = scorecard(made_run(limits=limits)[0])
+        assert (score.outcome, score.answer, score.held) == (Outcome.FAILED, "No", 1)
+
+
+def test_one_unmeasured_limit_among_held_ones_leaves_the_property_open():
+    missing = made_limit("forget_drop", precision="gptq", at_least=0.3)
+    (score,) = scorecard(made_run(limits=(made_limit("forget_drop", at_least=0.3), missing))[0])
+    assert (score.outcome, score.answer) == (Outcome.UNMEASURED, "Not established")
