@@ -10,17 +10,17 @@ ORDER = (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.UNMEASURED, Outcome.PASSE
 """Worst first."""
 
 _QUESTIONS = {
-    Property.FORGETTING: "Has it forgotten what it was asked to forget?",
-    Property.PERMANENCE: "Does it stay forgotten once the model is quantized?",
-    Property.RETENTION: "Has it kept what it should keep?",
-    Property.ERASURE: "Is the mechanism behind it gone, not only the answer?",
+    Property.FORGETTING: "Has it forgotten as much as the policy asks?",
+    Property.PERMANENCE: "Does that last when the model is quantized?",
+    Property.RETENTION: "Has it kept as much as the policy asks?",
+    Property.ERASURE: "Has the mechanism behind it changed, not only the answer?",
     Property.REPORTED: "Do the other numbers of the policy hold?",
 }
 _HELD = {
-    Property.FORGETTING: "it has forgotten what it was asked to forget",
+    Property.FORGETTING: "it has forgotten as much as the policy asks",
     Property.PERMANENCE: "quantizing it does not bring that back",
-    Property.RETENTION: "it keeps what it should keep",
-    Property.ERASURE: "the mechanism behind the knowledge has been changed as required",
+    Property.RETENTION: "it has kept as much as the policy asks",
+    Property.ERASURE: "the mechanism behind the knowledge has changed as required",
     Property.REPORTED: "the policy's other limits hold",
 }
 _BROKEN = {
@@ -75,9 +75,7 @@ def sentence(run: Run) -> str:
     """May this model be released under its policy, and why: for somebody who was not there."""
     scores, policy = scorecard(run), wording.short(run.policy.path)
     if run.verdict.passed:
-        return (
-            f"This model may be released under the policy {policy}: {_list(_HELD[score.guards] for score in scores)}."
-        )
+        return f"This model may be released under the policy {policy}: {_list(_held(score) for score in scores)}."
     if run.verdict.failed:
         why = _list(_why(score) for score in scores if score.outcome is Outcome.FAILED)
         return f"This model must not be released under the policy {policy}: {why}."
@@ -93,11 +91,19 @@ def sentence(run: Run) -> str:
     )
 
 
+def _held(score: Score) -> str:
+    """What holds; where it depends on the format, in which: nothing was shown of the others."""
+    text = _HELD[score.guards]
+    return f"{text} ({_where(score.checks)})" if score.guards is Property.PERMANENCE else text
+
+
 def _why(score: Score) -> str:
     """What is broken and at which precisions."""
-    failed = [check.limit.precision for check in score.checks if check.outcome is Outcome.FAILED]
-    where = _list(wording.short(precision) for precision in dict.fromkeys(failed))
-    return f"{_BROKEN[score.guards]} ({where})"
+    return f"{_BROKEN[score.guards]} ({_where(check for check in score.checks if check.outcome is Outcome.FAILED)})"
+
+
+def _where(checks: Iterable[Check]) -> str:
+    return _list(wording.short(precision, 24) for precision in dict.fromkeys(check.limit.precision for check in checks))
 
 
 def _list(words: Iterable[str]) -> str:
