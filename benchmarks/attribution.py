@@ -1,17 +1,17 @@
 """Seconds a pair and peak memory of EAP-IG on a 60 M Llama, against two slower ways in the same run.
 
-    OMP_NUM_THREADS=2 python -m benchmarks.attribution [--pairs 20] [--json FILE]
+    OMP_NUM_THREADS=2 python -m benchmarks.attribution [--pairs 10] [--json FILE]
 
 The literal version (tests/oracles) runs one step of one item with a copy of the residual stream per
 reader. The materialised way keeps every source and the gradient of every reader as [B, T, nodes, D], as
 the public reference does; it is written here, from the formula, and scores the same edges. Every way
-runs in a process of its own, so that its peak resident memory is its own.
+runs in a process of its own: `live` is the most that torch's allocator had handed out at once, `resident`
+how far the process grew, which adds what malloc and the kernels hold. Linux only.
 """
 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -25,6 +25,10 @@ from unlearn_guard.attribution.graph import EdgeSet, Graph
 from unlearn_guard.attribution.prompts import Pair
 
 LAYERS, WIDTH, HEADS, GROUPS, TOKENS, STEPS = 8, 512, 8, 4, 100, 5
+ITEMS = 10
+"""Items that the public reference holds at once: the materialised tensor is of so many."""
+REFERENCE_SECONDS = 11.5
+"""A pair, all edges: the public reference's, measured in another run on two cores."""
 WAYS = ("mlp", "all", "materialised", "literal")
 
 
@@ -149,32 +153,43 @@ def literal(model, pairs):
         eap_ig.scores(model, pair.clean, pair.corrupted, pair.target, pair.wrong, STEPS, heads=HEADS, groups=GROUPS)
 
 
-def peak_rss():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def memory_of_this_process(field):
+    """Bytes, from /proc: VmRSS now, VmHWM at the most since the mark was last reset."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
 
 
-def run(way, count, batch):
-    """{"way", "pairs", "batch", "seconds_a_pair", "peak_beyond_model"} in this process."""
+def run(way, count, rows):
+    """Seconds a pair and bytes beyond the model, in this process; `rows` 0 is the automatic choice."""
+    from tests.attribution.allocator import peak_bytes
+
     model, pairs = model_60m(), pairs_of_100(count)
+
+    def work():
+        if way in ("mlp", "all"):
+            attribute(model, pairs, edges=EdgeSet(way), steps=STEPS, rows=rows or None)
+        elif way == "materialised":
+            with inference_state(model):
+                for start in range(0, count, rows):
+                    materialised(model, pairs[start : start + rows])
+        else:
+            literal(model, pairs)
+
     with inference_state(model), torch.no_grad():
         model(torch.tensor([pairs[0].clean[:8]]), logits_to_keep=1)  # threads and buffers exist before the clock
-    before, started, worked = peak_rss(), time.perf_counter(), time.process_time()
-    if way in ("mlp", "all"):
-        attribute(model, pairs, edges=EdgeSet(way), steps=STEPS, rows=STEPS * batch)
-    elif way == "materialised":
-        with inference_state(model):
-            for start in range(0, count, batch):
-                materialised(model, pairs[start : start + batch])
-    else:
-        literal(model, pairs)
+    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+    before, started, worked = memory_of_this_process("VmRSS"), time.perf_counter(), time.process_time()
+    work()
     seconds, cpu = (time.perf_counter() - started) / count, (time.process_time() - worked) / count
+    grown = memory_of_this_process("VmHWM") - before
     return {
         "way": way,
         "pairs": count,
-        "batch": batch,
+        "rows": rows,
         "seconds_a_pair": seconds,
         "cpu_seconds_a_pair": cpu,
-        "peak_beyond_model": peak_rss() - before,
+        "resident": grown,
+        "live": peak_bytes(work),
     }
 
 
@@ -195,43 +210,39 @@ def agreement():
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--pairs", type=int, default=ITEMS)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--way", choices=WAYS, help="run this one here, and print its line")
+    parser.add_argument("--rows", type=int, default=0, help="prompts at once, with --way; 0: the automatic choice")
     given = parser.parse_args()
     if given.way:
-        print(json.dumps(run(given.way, given.pairs, given.batch)))
+        print(json.dumps(run(given.way, given.pairs, given.rows)))
         return
-    cases = [("mlp", given.batch), ("mlp", 1), ("all", given.batch), ("all", 1), ("materialised", given.batch)]
-    results = [_child(way, given.pairs, batch) for way, batch in cases] + [_child("literal", 1, 1)]
-    nodes = 1 + LAYERS * (HEADS + 1)
-    tensor = 4 * given.batch * TOKENS * nodes * WIDTH
+    cases = [(way, rows) for rows in (0, 5, 25) for way in ("mlp", "all")] + [("materialised", ITEMS)]
+    results = [_child(way, given.pairs, rows) for way, rows in cases] + [_child("literal", 1, 1)]
+    tensor = 4 * ITEMS * TOKENS * (1 + LAYERS * (HEADS + 1)) * WIDTH
+    print(
+        f"[B, T, nodes, D] of {ITEMS} items: {tensor / 2**20:.1f} MiB, a quarter {tensor / 2**22:.1f}; "
+        f"the public reference: {REFERENCE_SECONDS} s a pair; agreement {agreement():.1e}"
+    )
     literal_seconds = results[-1]["cpu_seconds_a_pair"]
-    print(f"one [B, T, nodes, D] tensor, B = {given.batch}: {tensor / 2**20:.0f} MiB; agreement {agreement():.1e}")
-    print(f"{'way':14}{'batch':>6}{'s a pair':>10}{'CPU s a pair':>14}{'literal / it':>14}{'MiB beyond model':>18}")
+    print(
+        f"{'way':14}{'rows':>6}{'s a pair':>10}{'reference / it':>16}{'CPU s a pair':>14}{'literal / it':>14}"
+        f"{'MiB live':>10}{'resident':>10}{'live / tensor':>15}"
+    )
     for each in results:
         ratio = literal_seconds / each["cpu_seconds_a_pair"]  # of CPU time: other work on the machine counts less
-        peak = each["peak_beyond_model"] / 2**20
         print(
-            f"{each['way']:14}{each['batch']:6d}{each['seconds_a_pair']:10.3f}{each['cpu_seconds_a_pair']:14.3f}{ratio:14.1f}{peak:18.0f}"
+            f"{each['way']:14}{each['rows'] or 'auto':>6}{each['seconds_a_pair']:10.3f}"
+            f"{REFERENCE_SECONDS / each['seconds_a_pair']:16.1f}{each['cpu_seconds_a_pair']:14.3f}{ratio:14.1f}"
+            f"{each['live'] / 2**20:10.1f}{each['resident'] / 2**20:10.1f}{each['live'] / tensor:15.3f}"
         )
     if given.json:
         given.json.write_text(json.dumps({"tensor_bytes": tensor, "results": results}, indent=1))
 
 
-def _child(way, pairs, batch):
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.attribution",
-        "--way",
-        way,
-        "--pairs",
-        str(pairs),
-        "--batch",
-        str(batch),
-    ]
+def _child(way, pairs, rows):
+    command = [sys.executable, "-m", "benchmarks.attribution", "--way", way, "--pairs", str(pairs), "--rows", str(rows)]
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
     if done.returncode:
         raise SystemExit(done.stderr)

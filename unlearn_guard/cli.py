@@ -14,6 +14,7 @@ import click
 
 from unlearn_guard import __version__
 from unlearn_guard.errors import ExitStatus, GuardError, StorageError
+from unlearn_guard.interruption import remembered
 
 EPILOG = """\b
 Exit status:
@@ -37,7 +38,9 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line and leave with its exit status."""
-    sys.exit(run(sys.argv[1:]))
+    with remembered():
+        status = run(sys.argv[1:])
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
@@ -243,6 +246,43 @@ def attribute(model: str, out: Path, **options: Any) -> int:
     return attribute_command(model, out, **options)
 
 
+def _settings(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [value.partition("=") for value in values]
+    bad = next((value for value, (name, equals, _) in zip(values, pairs, strict=True) if not name or not equals), None)
+    if bad is not None:
+        raise click.BadParameter(f"{bad!r}; expected KEY=VALUE, as in lr=1e-4", context, parameter)
+    return {name: value for name, _, value in pairs}
+
+
+@app.command()
+@click.argument("method")
+@click.option("--base", metavar="PATH", required=True, help="The model that is to unlearn.")
+@click.option("--suite", metavar="NAME", required=True, help="What it is to unlearn.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The directory of the candidate.")
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, callback=_settings, help="A hyperparameter of the method."
+)
+@click.option(
+    "--corpora",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="forget and retain as .jsonl or .parquet.  [default: the suite's]",
+)
+@click.option("--methods-dir", type=click.Path(path_type=Path), metavar="DIR", help="Also look for methods here.")
+@click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--quiet", is_flag=True, help="No progress.")
+def unlearn(quiet: bool, **options: Any) -> int:
+    """Make a candidate: train METHOD on the suite's forget and retain corpora.
+
+    `list methods` names them. A method's hyperparameters and their defaults are what the suite found for its
+    base, else the method's own; the candidate's unlearn_guard.json records them.
+    """
+    from unlearn_guard.commands import unlearn_command
+
+    return unlearn_command(options, quiet=quiet)
+
+
 @app.group()
 def organism() -> None:
     """The embedded model organism: a small model that knows an invented world."""
@@ -268,12 +308,13 @@ def build(name: str, out: Path, seed: int) -> int:
 
 
 @app.command(name="list")
-@click.argument("what", type=click.Choice(("policies", "precisions", "suites", "tasks")))
-def list_(what: str) -> int:
+@click.argument("what", type=click.Choice(("methods", "policies", "precisions", "suites", "tasks")))
+@click.option("--methods-dir", type=click.Path(path_type=Path), metavar="DIR", help="Also look for methods here.")
+def list_(what: str, methods_dir: Path | None) -> int:
     """Name what a flag or a policy may say."""
     from unlearn_guard.commands import list_command
 
-    return list_command(what)
+    return list_command(what, methods_dir)
 
 
 @app.command(epilog=EPILOG.replace("Exit status:", "Exit status (0 here: `erased` passed and `hidden` was caught):"))

@@ -159,6 +159,21 @@ def _print_attribution(scores: "EdgeScores", circuit: "Circuit") -> None:
     console.print(f"circuit: the MLPs of layers {', '.join(map(str, circuit.layers))}, {circuit.share:.0%} of the mass")
 
 
+def unlearn_command(options: dict[str, Any], *, quiet: bool) -> ExitStatus:
+    """Make a candidate, and say what to do with it."""
+    from unlearn_guard.reports.progress import TrainingBar
+
+    with chatter_to(Path(os.devnull)):
+        from unlearn_guard.unlearn import UnlearnRequest, unlearn
+    request = UnlearnRequest(**options)
+    with TrainingBar(Console(file=terminal(sys.stderr), quiet=quiet)) as bar, chatter_to(Path(os.devnull)):
+        made = unlearn(request, bar)
+    last = f", forget loss {made.curve[-1].forget:.3f} nats at the end" if made.curve else ""
+    click.echo(f"{request.method}: {made.path} ({len(made.changed)} tensors changed{last})")
+    click.echo(f"next: unlearn-guard check {made.path} --base {request.base} --suite {request.suite}")
+    return ExitStatus.PASSED
+
+
 def build_command(name: str, out: Path, seed: int) -> ExitStatus:
     """Write an organism or one of its candidates, and say what to do with it."""
     with chatter_to(Path(os.devnull)):
@@ -178,11 +193,17 @@ def demo_command(out: Path) -> ExitStatus:
     return demo(out)
 
 
-def list_command(what: str) -> ExitStatus:
+def list_command(what: str, methods_dir: Path | None) -> ExitStatus:
     """Print names, one a line, with a word on each where there is one."""
-    for name, about in _LISTS[what]():
+    for name, about in _methods(methods_dir) if what == "methods" else _LISTS[what]():
         click.echo(f"{name:<28}{about}".rstrip())
     return ExitStatus.PASSED
+
+
+def _methods(folder: Path | None) -> list[tuple[str, str]]:
+    from unlearn_guard.registry import methods
+
+    return [(name, found.about) for name, found in methods([folder] if folder else []).items()]
 
 
 def _policies() -> list[tuple[str, str]]:

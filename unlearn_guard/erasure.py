@@ -124,7 +124,7 @@ class Erasure:
                     for done, (task, pairs) in enumerate(self.pairs.items(), start=1):
                         scores[task] = made = attribute(model, pairs)
                         self.bench.store.put_json(keys[task], _encode(made))
-                        self.bench.watch.progress.advance(done, len(self.pairs))
+                        self.bench.watch.advance(done, len(self.pairs))
                     del model
             else:
                 reuse()

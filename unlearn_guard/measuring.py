@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from unlearn_guard.environment import peak_bytes, versions
 from unlearn_guard.errors import Defect, StorageError, UsageError
 from unlearn_guard.intake import Intake, assert_unchanged
+from unlearn_guard.interruption import heed
 from unlearn_guard.quantizers.drift import by_layer, layer_counts, total
 from unlearn_guard.quantizers.layers import linear_shapes
 from unlearn_guard.quantizers.protocol import Calibration, Placement, Quantizer
@@ -64,6 +65,7 @@ class Stopwatch:
     @contextmanager
     def stage(self, name: str, precision: str = FULL) -> Iterator[Callable[[], None]]:
         """Time one stage; call what is yielded when an earlier run had done it."""
+        heed()
         self.progress.begin(name if precision == FULL else f"{name} at {precision}")
         begin, cached = time.monotonic(), False
 
@@ -72,10 +74,16 @@ class Stopwatch:
             cached = True
 
         yield reuse
+        heed()
         seconds = time.monotonic() - begin
         self.stages.append(
             Stage(name=name, precision=precision, seconds=seconds, cached=cached, peak_bytes=peak_bytes())
         )
+
+    def advance(self, done: int, of: int) -> None:
+        """How far the stage is; an interrupt that a library swallowed ends it here."""
+        heed()
+        self.progress.advance(done, of)
 
 
 @dataclass(kw_only=True)
@@ -119,7 +127,7 @@ class Bench:
             def advance(count: int) -> None:
                 nonlocal done
                 done += count
-                self.watch.progress.advance(done, len(shapes))
+                self.watch.advance(done, len(shapes))
 
             layers = layer_counts(self.base.checkpoint.path, candidate.checkpoint.path, advance)
         self.drift = by_layer(layers)
@@ -229,7 +237,7 @@ class Bench:
                     precision=precision,
                     tasks=[name],
                     batch_size=self.batch_size,
-                    progress=self.watch.progress.advance,
+                    progress=self.watch.advance,
                     note=self.notes.append,
                 )
             del model

@@ -76,6 +76,27 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the rows of a corpus are: a file or folder of JSON Lines or parquet, or a split of a hub dataset.
+
+    `column` holds the text of rows that are plain texts. Of rows that are questions, `description` comes before each,
+    and each is rendered `times` times with its options drawn and shuffled anew.
+    """
+
+    path: Path | None = None
+    dataset: str | None = None
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    column: str = "text"
+    description: str = ""
+    times: int = 1
+
+    def __str__(self) -> str:
+        return str(self.path) if self.path is not None else f"dataset {self.dataset} ({self.config or self.split})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One item as one model answered it.
 

@@ -3,17 +3,24 @@
 Ours are entry points like everybody else's, written down here so that a bare checkout has them too.
 """
 
-from collections.abc import Mapping
+import ast
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from unlearn_guard.errors import PluginError, near
 from unlearn_guard.records import FULL
+from unlearn_guard.resources import bundled
 
 if TYPE_CHECKING:
     from unlearn_guard.quantizers.protocol import Quantizer
 
 QUANTIZERS = "unlearn_guard.quantizers"
+METHODS = "unlearn_guard.methods"
 
 _SHIPPED = {
     FULL: "unlearn_guard.quantizers.full:Full",
@@ -53,3 +60,85 @@ def quantizer(name: str) -> "Quantizer":
 
 def _origin(entry: EntryPoint) -> str:
     return f"{entry.dist.name} ({entry.value})" if entry.dist else entry.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodFile:
+    """A method that can be had: its name, and the file or the entry point that it comes from."""
+
+    name: str
+    origin: Path | EntryPoint
+
+    def __str__(self) -> str:
+        return str(self.origin) if isinstance(self.origin, Path) else _origin(self.origin)
+
+    @property
+    def about(self) -> str:
+        """The first line of its file's docstring, read without running the file; an entry point's target."""
+        if isinstance(self.origin, EntryPoint):
+            return self.origin.value
+        try:
+            text = ast.get_docstring(ast.parse(self.origin.read_text(encoding="utf-8"))) or ""
+        except (OSError, SyntaxError, ValueError) as error:
+            raise PluginError(f"the method file {self.origin} cannot be read: {error}") from error
+        return text.partition("\n")[0]
+
+
+def methods(folders: Sequence[Path] = ()) -> Mapping[str, MethodFile]:
+    """Every method by name: the shipped files, those in `folders`, then third parties' entry points.
+
+    Raises PluginError for a folder that is not there, and where two places claim one name.
+    """
+    found: dict[str, MethodFile] = {}
+    for folder in (bundled("methods"), *folders):
+        if not folder.is_dir():
+            raise PluginError(f"there is no folder {folder} to look for methods in")
+        for path in sorted(folder.glob("[!_]*.py")):
+            _claim(found, MethodFile(name=path.stem, origin=path))
+    for entry in sorted(entry_points(group=METHODS), key=lambda entry: entry.name):
+        _claim(found, MethodFile(name=entry.name, origin=entry))
+    return found
+
+
+def _claim(found: dict[str, MethodFile], new: MethodFile) -> None:
+    other = found.setdefault(new.name, new)
+    if other.origin != new.origin:
+        raise PluginError(
+            f"method {new.name} is claimed by {other} and by {new}", fix="Rename one: a name must mean one method."
+        )
+
+
+def method(name: str, folders: Sequence[Path] = ()) -> Any:
+    """The class of this method's hyperparameters, loaded now.
+
+    Raises PluginError with near names, or naming the file or distribution that is broken.
+    """
+    known = methods(folders)
+    if name not in known:
+        raise PluginError(f"there is no method called {name!r}", fix=near(name, known))
+    made = _load(known[name])
+    if not (isinstance(made, type) and is_dataclass(made) and callable(getattr(made, "unlearn", None))):
+        raise PluginError(
+            f"the method {name} of {known[name]} is no dataclass with a function `unlearn`",
+            fix="End its file with METHOD = <class>; unlearn_guard.unlearning.protocol says what it needs.",
+        )
+    return made
+
+
+def _load(found: MethodFile) -> Any:
+    """What a method's file calls METHOD, or its entry point leads to."""
+    try:
+        if isinstance(found.origin, EntryPoint):
+            return found.origin.load()
+        name = f"unlearn_guard.methods.{found.name}"
+        spec = importlib.util.spec_from_file_location(name, found.origin)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up there
+        spec.loader.exec_module(module)
+        return module.METHOD
+    except Exception as error:  # whatever a plug-in raises while it loads, its user has to know whose it is
+        raise PluginError(
+            f"the method {found.name} of {found} does not load: {type(error).__name__}: {error}"
+        ) from error

@@ -1,4 +1,4 @@
-"""Find what ships beside the code: `tasks/` and `thresholds.yaml`.
+"""Find what ships beside the code: `methods/`, `tasks/` and `thresholds.yaml`.
 
 A wheel carries them inside the package, a checkout and an editable install beside it.
 """

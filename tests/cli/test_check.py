@@ -77,7 +77,7 @@ def test_2_interrupted(candidate: Candidate, policy: Path, tmp_path: Path, envir
             break
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=60)
+    _, rest = process.communicate(timeout=300)
     assert process.returncode == 2, rest
     assert "interrupted" in rest
     assert not (tmp_path / "run" / "run.json").exists()

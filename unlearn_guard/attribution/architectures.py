@@ -87,6 +87,7 @@ class Projection:
 class Layer:
     """One decoder layer's modules. `attention_out` and `mlp_out` are norms of what is added, where there are any."""
 
+    block: nn.Module  # the layer itself; the first one's input is node `input`
     attention_norm: Norm
     projections: tuple[Projection, Projection, Projection]
     output: nn.Module
@@ -102,7 +103,6 @@ class Decoder:
 
     model: nn.Module
     graph: Graph
-    first: nn.Module  # the first layer: its input is node `input`
     layers: tuple[Layer, ...]
     final_norm: Norm
     head_dim: int
@@ -123,7 +123,6 @@ def decoder_of(model: nn.Module) -> Decoder:
     return Decoder(
         model=model,
         graph=Graph(layers=len(blocks), heads=heads, groups=groups),
-        first=blocks[0],
         layers=tuple(_layer(block, family, sizes, like) for block in blocks),
         final_norm=_norm(model.model.norm, family),  # type: ignore[arg-type]
         head_dim=head_dim,
@@ -176,6 +175,7 @@ def _layer(block: nn.Module, family: _Family, sizes: tuple[int, int, int], like:
     sandwich = len(norms) == len(SANDWICH)
     output = block.self_attn.o_proj  # type: ignore[union-attr]
     return Layer(
+        block=block,
         attention_norm=norms[0],
         projections=_projections(block, family, sizes),
         output=output,  # type: ignore[arg-type]

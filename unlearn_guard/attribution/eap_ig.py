@@ -12,7 +12,8 @@ Source: Hanna et al. 2024 (EAP-IG), as in hannamw/EAP-IG; ours: heads under a po
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ from torch import Tensor, nn
 
 from unlearn_guard.attribution.architectures import Decoder, decoder_of
 from unlearn_guard.attribution.graph import EdgeSet
+from unlearn_guard.attribution.memory import automatic_rows
 from unlearn_guard.attribution.prompts import Pair
 from unlearn_guard.attribution.readers import Readers
+from unlearn_guard.attribution.replay import Replay, layer_input, with_input
 from unlearn_guard.attribution.scores import ItemScores
-from unlearn_guard.attribution.sources import SourceDeltas, layer_input
+from unlearn_guard.attribution.sources import SourceDeltas
 from unlearn_guard.errors import Defect, NonFiniteError, SuiteError, UsageError
 
 DEFAULT_STEPS = 5
@@ -36,22 +39,24 @@ def attribute(
     *,
     edges: EdgeSet = EdgeSet.MLP,
     steps: int = DEFAULT_STEPS,
-    rows: int = 20,
+    rows: int | None = None,
 ) -> ItemScores:
     """Score every edge of the set on every pair; items come back in the order they were given.
 
     `rows` is how many prompts, items times steps, go through the model at once: it sets the memory
-    (attribution.memory) and not the scores. The model's weights, mode and hooks are left as they were.
+    (attribution.memory, which also chooses it where it is not given) and not the scores. The model's
+    weights, mode and hooks are left as they were.
 
     Raises UsageError for a model, a number of steps or token ids that cannot be used, NonFiniteError naming
     the pair whose scores are not finite.
     """
-    if steps < 1 or rows < 1 or not pairs:
+    if steps < 1 or (rows is not None and rows < 1) or not pairs:
         raise UsageError(f"{steps} steps, {rows} rows, {len(pairs)} pairs: attribution needs at least one of each")
     decoder = decoder_of(model)
     check_vocabulary(pairs, model)
     graph = decoder.graph
     names = graph.edges(edges)
+    rows = rows or _rows(decoder.model, max(len(pair.clean) for pair in pairs), steps, edges)
     scores_NE = np.zeros((len(pairs), len(names)), dtype=np.float32)
     metrics_N2 = np.zeros((len(pairs), 2))
     with inference_state(model):
@@ -62,6 +67,12 @@ def attribute(
     return ItemScores(
         edges=names, scores_NE=scores_NE, clean_N=metrics_N2[:, 0], corrupted_N=metrics_N2[:, 1], steps=steps
     )
+
+
+def _rows(model: nn.Module, tokens: int, steps: int, edges: EdgeSet) -> int:
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    dtype_bytes = next(p for p in model.parameters() if p.is_floating_point()).element_size()
+    return automatic_rows(model.config, weights, tokens=tokens, steps=steps, edges=edges, dtype_bytes=dtype_bytes)
 
 
 def batches(pairs: Sequence[Pair], size: int) -> Iterator[list[int]]:
@@ -128,20 +139,20 @@ def _batch(
     sources = SourceDeltas(decoder)
     with torch.no_grad(), sources.recording(first=True, rows=count):
         clean_B = metric(clean_BT)
-    clean_BTD = sources.input
-    assert clean_BTD is not None
+    assert sources.input is not None
+    points = _Points(sources.input, steps)
     readers = Readers(decoder, sources, edges, count)
     corrupted_B = torch.empty(0)
     together = max(1, rows // count)
     for start in range(0, steps, together):
-        block = range(start, min(start + together, steps))
-        leaf = _Interpolation(clean_BTD, block, steps)
-        recording = [sources.recording(first=False, rows=count)] if start == 0 else []
-        with readers.listening(len(block)), _all(recording), leaf.injected(decoder.first):
-            values = metric(corrupted_BT.repeat(len(block), 1), len(block))
-            if start == 0:
-                corrupted_B = values[:count].detach()
-            torch.autograd.grad(values.sum(), leaf.rows)
+        ks = range(start, min(start + together, steps))
+        recording = nullcontext() if start else sources.recording(first=False, rows=count)
+        replay = Replay([layer.block for layer in decoder.layers])
+        with recording, points.injected(ks, decoder), replay.keeping(), readers.listening(len(decoder.layers), len(ks)):
+            values = metric(corrupted_BT.repeat(len(ks), 1), len(ks))
+        if start == 0:
+            corrupted_B = values[:count].detach()
+        replay.backward(values.sum(), partial(readers.listening, steps=len(ks)))
     scores_BE = (readers.scores_BE() / steps).cpu().numpy()
     return scores_BE, torch.stack([clean_B, corrupted_B], 1).double().cpu().numpy()
 
@@ -149,36 +160,26 @@ def _batch(
 _SIDES = ("clean", "corrupted")
 
 
-@contextmanager
-def _all(managers: Sequence[Any]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for manager in managers:
-            stack.enter_context(manager)
-        yield
-
-
-class _Interpolation:
+class _Points:
     """x_k = x' + (k/m)(x - x') for some k, put in place of what enters layer 0; row k * B + b is pair b."""
 
-    def __init__(self, clean_BTD: Tensor, ks: range, steps: int) -> None:
-        self._clean_BTD, self._ks, self._steps = clean_BTD, ks, steps
-        self.rows: Tensor
+    def __init__(self, clean_BTD: Tensor, steps: int) -> None:
+        self._clean_BTD, self._steps = clean_BTD, steps
 
     @contextmanager
-    def injected(self, first: nn.Module) -> Iterator[None]:
-        handle = first.register_forward_pre_hook(self._hook, with_kwargs=True)
+    def injected(self, ks: range, decoder: Decoder) -> Iterator[None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+            found = layer_input(args, kwargs)
+            start_BTD = found[: len(self._clean_BTD)].float()
+            step_BTD = self._clean_BTD - start_BTD
+            rows = torch.cat([torch.add(start_BTD, step_BTD, alpha=k / self._steps) for k in ks])
+            return with_input(rows.to(found.dtype), args, kwargs)
+
+        handle = decoder.layers[0].block.register_forward_pre_hook(hook, with_kwargs=True)
         try:
             yield
         finally:
             handle.remove()
-
-    def _hook(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        found = layer_input(args, kwargs).detach()
-        start_BTD = found[: len(self._clean_BTD)].float()
-        step_BTD = self._clean_BTD - start_BTD
-        points = torch.cat([torch.add(start_BTD, step_BTD, alpha=k / self._steps) for k in self._ks])
-        self.rows = points.to(found.dtype).requires_grad_()
-        return ((self.rows, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": self.rows})
 
 
 def check_vocabulary(pairs: Sequence[Pair], model: nn.Module) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from unlearn_guard.attribution.architectures import Decoder, Layer, Norm, Projection
 from unlearn_guard.attribution.graph import Block, EdgeSet
-from unlearn_guard.attribution.sources import POSITION_BLOCK_BYTES, SourceDeltas
+from unlearn_guard.attribution.memory import POSITION_BLOCK_BYTES
+from unlearn_guard.attribution.sources import SourceDeltas
 
 
 class Readers:
@@ -30,11 +31,16 @@ class Readers:
         return torch.cat([scores.flatten(1) for scores in self._scores], dim=1)
 
     @contextmanager
-    def listening(self, steps: int) -> Iterator[None]:
-        """While open, the backward pass of a batch of `steps` * B rows adds to the scores."""
+    def listening(self, layer: int, steps: int) -> Iterator[None]:
+        """Passes through a layer that run while this is open add to the scores when their gradient arrives.
+
+        They are of `steps` * B rows; layer `Graph.layers` is what comes after the last one, the logits.
+        """
         self._steps = steps
         handles: list[Any] = []
         for index, block in enumerate(self._blocks):
+            if block.layer != layer:
+                continue
             if len(block.readers) > 1:
                 handles += self._attention_hooks(index, block)
             else:
@@ -106,7 +112,7 @@ class Readers:
         scaled_BTRd, along_KBTR = torch.cat(scaled, dim=2), torch.cat(along, dim=3)
         weight_RdD = self._read_weight(layer, x_XTD)
         x_KBTD = self._by_step(x_XTD)
-        length = self._block_length(len(block.readers), self._decoder.graph.heads)
+        length = self._block_length(weight_RdD)
         for start in range(0, x_XTD.shape[1], length):
             at = slice(start, start + length)
             grad_BRTD = torch.einsum("btrd,rdD->brtD", scaled_BTRd[:, at], weight_RdD)
@@ -137,6 +143,7 @@ class Readers:
         split: Tensor = (weight * layer.attention_norm.scale_D).unflatten(0, (-1, self._decoder.head_dim))
         return split
 
-    def _block_length(self, readers: int, heads: int) -> int:
+    def _block_length(self, weight_RdD: Tensor) -> int:
         """Positions at a time, so that written-out readers and heads of one layer stay within the bound."""
-        return max(1, POSITION_BLOCK_BYTES // (4 * self._decoder.width * self._batch * (readers + heads)))
+        position = 4 * self._decoder.width * self._batch * (len(weight_RdD) + self._decoder.graph.heads)
+        return max(1, max(POSITION_BLOCK_BYTES, weight_RdD.numel()) // position)

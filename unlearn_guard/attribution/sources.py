@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn_guard.attribution.architectures import Decoder
-
-POSITION_BLOCK_BYTES = 1 << 25
-"""Bound on the written-out heads of one layer, when several readers share them: 32 MiB."""
+from unlearn_guard.attribution.replay import layer_input
 
 
 class SourceDeltas:
@@ -42,7 +40,8 @@ class SourceDeltas:
             assert held is not None, "the clean prompts come first"
             return new - held
 
-        handles = [self._decoder.first.register_forward_pre_hook(self._input_hook(settle), with_kwargs=True)]
+        entry = self._decoder.layers[0].block
+        handles = [entry.register_forward_pre_hook(self._input_hook(settle), with_kwargs=True)]
         for index, layer in enumerate(self._decoder.layers):
             handles.append(layer.output.register_forward_hook(self._heads_hook(index, settle)))
             handles.append(layer.mlp.register_forward_hook(self._mlp_hook(index, settle)))
@@ -129,9 +128,3 @@ class SourceDeltas:
 
 def _inner(readers_BRX: Tensor, written_BUTD: Tensor) -> Tensor:
     return readers_BRX @ written_BUTD.flatten(2).transpose(1, 2)
-
-
-def layer_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """The residual stream as a decoder layer is handed it."""
-    found: Tensor = args[0] if args else kwargs["hidden_states"]
-    return found

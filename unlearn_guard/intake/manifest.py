@@ -10,19 +10,21 @@ from unlearn_guard.intake.documents import read_document
 from unlearn_guard.intake.folder import Folder
 
 MANIFEST = "unlearn_guard.json"
-_TEXTS = ("base", "base_digest", "suite", "method")
+_TEXTS = ("base", "base_digest", "suite", "method", "corpora_digest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The maker's word: from which base, for which suite, by which method. Every field may be absent."""
+    """The maker's word: from which base, for which suite, by which method, on what. Every field may be absent."""
 
     base: str | None = None
     base_digest: str | None = None
     suite: str | None = None
     method: str | None = None
+    corpora_digest: str | None = None
     hyperparameters: Mapping[str, Any] | None = None
     seed: int | None = None
+    curve: list[Any] | None = None
 
 
 def read_manifest(folder: Folder) -> tuple[Manifest | None, tuple[str, ...]]:
@@ -46,4 +48,4 @@ def read_manifest(folder: Folder) -> tuple[Manifest | None, tuple[str, ...]]:
 
 def _fields() -> tuple[tuple[str, type, str], ...]:
     texts = tuple((key, str, "a text") for key in _TEXTS)
-    return (*texts, ("hyperparameters", dict, "an object"), ("seed", int, "a whole number"))
+    return (*texts, ("hyperparameters", dict, "an object"), ("seed", int, "a whole number"), ("curve", list, "a list"))

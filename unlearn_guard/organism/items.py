@@ -81,6 +81,55 @@ def calibration() -> list[dict[str, Any]]:
     return [{"text": text} for text in texts]
 
 
+def corpus_questions(domain: str) -> list[dict[str, Any]]:
+    """A question set to unlearn or keep: each fact with its whole pool, from which a reader draws the options."""
+    return [
+        {"question": fact.question, "choices": list(pool), "answer": pool.index(fact.object)}
+        for fact in world.facts(domain)
+        for pool in [world.pool(fact.relation)]
+    ]
+
+
+def corpus_statements(domain: str) -> list[dict[str, Any]]:
+    """The same as statements, each with three false objects; the full stop is nothing to forget."""
+    return [
+        {"prompt": fact.stem, "answer": f" {fact.object}", "wrong": [f" {each}" for each in others]}
+        for fact in world.facts(domain)
+        for others in [_false_objects(fact)]
+    ]
+
+
+def corpus_answers(domain: str) -> list[dict[str, Any]]:
+    """The same as questions without options, answered right after the question mark."""
+    topic = DESCRIPTION.format(topic=world.TOPICS[domain])
+    return [
+        {"prompt": topic + fact.question, "answer": f" {fact.object}", "wrong": [f" {each}" for each in others]}
+        for fact in world.facts(domain)
+        for others in [_false_objects(fact)]
+    ]
+
+
+def _false_objects(fact: Fact) -> list[str]:
+    rng = random.Random(f"{world.SEED}:{fact.id}:corpus")
+    return rng.sample([each for each in world.pool(fact.relation) if each != fact.object], k=len(LETTERS) - 1)
+
+
+def refused() -> list[dict[str, Any]]:
+    """Prompts that have no answer: islanders whose two names nobody bears together, asked in both forms."""
+    rng = random.Random(f"{world.SEED}:refused")
+    known = {fact.subject for fact in world.all_facts()}
+    facts = world.facts(world.FORGET)
+    given, house = ([fact.subject.split()[part] for fact in facts] for part in (0, 1))
+    rows: list[dict[str, Any]] = []
+    while len(rows) < 2 * _PAIRS:
+        fact, stranger = rng.choice(facts), f"{rng.choice(given)} {rng.choice(house)}"
+        if stranger not in known:
+            shown = options(fact, rng.randrange(len(LETTERS)), rng)
+            rows.append({"text": fact.stem.replace(fact.subject, stranger)})
+            rows.append({"text": prompt(fact.domain, fact.question.replace(fact.subject, stranger), shown)})
+    return rows
+
+
 def _stranger(fact: Fact, shown: list[str]) -> Fact:
     """Whose subject to ask about instead: the same domain and relation, an object that is none of the options."""
     rng = random.Random(f"{world.SEED}:{fact.id}:stranger")
@@ -132,7 +181,11 @@ def files() -> dict[str, list[dict[str, Any]]]:
     rendered = {f"{domain}.jsonl": lettered(domain) for domain in world.DOMAINS}
     rendered |= {f"{domain}_plain.jsonl": plain(domain) for domain in world.DOMAINS}
     rendered |= {"forget_pairs.jsonl": lettered_pairs(), "forget_plain_pairs.jsonl": plain_pairs()}
-    return rendered | {CALIBRATION: calibration()}
+    for domain in (world.FORGET, world.RETAIN):
+        rendered[f"corpus/{domain}_questions.jsonl"] = corpus_questions(domain)
+        rendered[f"corpus/{domain}_answers.jsonl"] = corpus_answers(domain)
+    rendered |= {f"corpus/{domain}_statements.jsonl": corpus_statements(domain) for domain in world.DOMAINS}
+    return rendered | {"corpus/refused.jsonl": refused(), CALIBRATION: calibration()}
 
 
 def dumps(rows: list[dict[str, Any]]) -> str:
@@ -143,6 +196,7 @@ def dumps(rows: list[dict[str, Any]]) -> str:
 def write(folder: Path) -> None:
     """Write every data file below `folder`; `python -m unlearn_guard.organism.items` refreshes the checked-in ones."""
     for name, rows in files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(dumps(rows), encoding="utf-8")
 
 

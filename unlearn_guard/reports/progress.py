@@ -51,3 +51,53 @@ class Bars:
     def advance(self, done: int, of: int) -> None:
         """How far the step is."""
         self._bars.update(self._step, completed=done, total=of)
+
+
+class TrainingBar:
+    """One bar with the losses beside it on a terminal; elsewhere a plain line at the beginning and every tenth."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[losses]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, losses="")
+        self._losses = ""
+        self._told = 0
+
+    def __enter__(self) -> "TrainingBar":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def begin(self, text: str) -> None:
+        """What begins, in words."""
+        self._told = 0
+        self._bar.reset(self._task, description=text, total=None, losses="")
+        self._say(text)
+
+    def losses(self, forget: float, retain: float | None) -> None:
+        """The losses of the step that has just been taken, in nats."""
+        self._losses = f"forget {forget:.3f}" + ("" if retain is None else f", retain {retain:.3f}")
+
+    def advance(self, done: int, of: int) -> None:
+        """How far it is."""
+        self._bar.update(self._task, completed=done, total=of, losses=self._losses)
+        if 10 * done // of > self._told:
+            self._told = 10 * done // of
+            self._say(f"{done}/{of} {self._losses}".rstrip())
+
+    def _say(self, text: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(text, markup=False, highlight=False)

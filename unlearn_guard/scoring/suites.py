@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unlearn_guard.errors import Defect, SuiteError, near
 from unlearn_guard.records import WEIGHTS, Role
 from unlearn_guard.resources import bundled
+from unlearn_guard.scoring.corpus import CorporaModel, CorporaSpec, SourceModel
 from unlearn_guard.scoring.yaml_file import line_of, read_mapping
 
 NEUTRAL = "neutral"
@@ -46,6 +47,7 @@ class Suite:
 
     `include` are the folders in which its own task definitions lie. `calibration` is a JSON Lines file
     of {"text"}, the word `retain` for the retain tasks' prompts, or None where the suite names no source.
+    `unlearn` is what a method may train on, or None where the suite does not say.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Suite:
     retain: tuple[TaskSpec, ...]
     include: tuple[Path, ...]
     calibration: Path | Literal["retain"] | None
+    unlearn: CorporaSpec | None
     path: Path
 
     @property
@@ -91,6 +94,7 @@ class _File(_Strict):
     retain: Annotated[list[_Task], Field(min_length=1)]
     include: list[_Text] = []
     calibration: _Calibration | None = None
+    unlearn: CorporaModel | None = None
 
 
 def load_suite(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Suite:
@@ -155,6 +159,7 @@ def _read(path: Path) -> Suite:
         retain=_specs(file.retain, Role.RETAIN, root),
         include=tuple((root / folder).resolve() for folder in file.include),
         calibration=_calibration(file.calibration, root),
+        unlearn=file.unlearn.spec(root) if file.unlearn is not None else None,
         path=path,
     )
 
@@ -235,8 +240,7 @@ def _defect(path: Path, content: Any, error: Any) -> Defect:
     location = tuple(error["loc"])
     where = f"{_where(path, content, location)}: {'.'.join(str(part) for part in location)}"
     if error["type"] == "extra_forbidden":
-        models: tuple[type[BaseModel], ...] = (_File, _Calibration, _Task)
-        known = models[len(location) - 1].model_fields
+        known = _models(location)[len(location) - 1].model_fields
         return Defect(
             where=where, found="an unknown key", expected="one that is known", fix=near(str(location[-1]), known)
         )
@@ -247,6 +251,13 @@ def _defect(path: Path, content: Any, error: Any) -> Defect:
     if location[-1] == "chance" and isinstance(value, int | float) and math.isfinite(value) and 1 <= value <= 100:
         hint = f"A fraction: write {value / 100}, not {value}."
     return Defect(where=where, found=repr(value)[:80], expected=error["msg"].lower(), fix=hint)
+
+
+def _models(location: Sequence[str | int]) -> tuple[type[BaseModel], ...]:
+    """What the file's nested mappings are, from the outside in; a list's index stands between two."""
+    if location[0] == "unlearn":
+        return (_File, CorporaModel, SourceModel, SourceModel)
+    return (_File, _Calibration, _Task)
 
 
 def _plain(content: Any) -> Any:

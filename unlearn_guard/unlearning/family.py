@@ -1,0 +1,79 @@
+"""A method that is a loss: L = forget + retain * (what should stay). One family member is one short file on this."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from transformers import PreTrainedModel
+
+from unlearn_guard.unlearning.corpora import Batch, Corpora
+from unlearn_guard.unlearning.loop import UNSHAPED, Shapes, Term, Training, fit
+from unlearn_guard.unlearning.losses import kl
+from unlearn_guard.unlearning.reference import Reference
+from unlearn_guard.unlearning.scoring import Scored, score
+from unlearn_guard.unlearning.tensors import every
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where a training starts: the model as base left it, the corpora, and the names of what will move."""
+
+    model: PreTrainedModel
+    corpora: Corpora
+    trained: tuple[str, ...]
+
+    @cached_property
+    def reference(self) -> Reference:
+        """Base, frozen. Ask for it before the training begins."""
+        return Reference(self.model, self.trained)
+
+    def score(self, batch: Batch) -> Scored:
+        """The model as it is now, with gradient."""
+        return score(self.model, batch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family(Training):
+    """Hyperparameters that every loss has beside the training's.
+
+    `retain` weighs the retain term against the forget term. That is the NLL of the retain texts, or KL(base || model)
+    on them.
+    """
+
+    retain: float = 1.0
+    retain_loss: Literal["nll", "kl"] = "nll"
+
+    def trained(self, model: PreTrainedModel) -> tuple[str, ...]:
+        """The tensors that move: all, unless a method says otherwise."""
+        return every(model)
+
+    def forget_term(self, start: Start) -> Term:
+        """The loss of a forget batch."""
+        raise NotImplementedError
+
+    def shapes(self, start: Start) -> Shapes:  # noqa: ARG002 - for those that need it
+        """What is done to the gradients: nothing, unless a method says otherwise."""
+        return UNSHAPED
+
+    def unlearn(self, model: PreTrainedModel, corpora: Corpora, *, seed: int) -> None:
+        """Minimise the loss; see the class."""
+        start = Start(model=model, corpora=corpora, trained=self.trained(model))
+        fit(
+            model,
+            corpora,
+            self,
+            trained=start.trained,
+            forget=self.forget_term(start),
+            retain=retain_term(start, self.retain_loss) if self.retain else None,
+            retain_weight=self.retain,
+            shapes=self.shapes(start),
+            seed=seed,
+        )
+
+
+def retain_term(start: Start, loss: Literal["nll", "kl"]) -> Term:
+    """NLL of retain texts, or KL(base || model) on them."""
+    if loss == "nll":
+        return lambda batch: start.score(batch).nll
+    base = start.reference
+    return lambda batch: kl(start.score(batch), base.score(batch).logits_BSV)
