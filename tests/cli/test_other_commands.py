@@ -1,6 +1,7 @@
 """`judge`, `inspect`, `list` and `demo` through the real command."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -123,6 +124,12 @@ def test_the_demo_passes_erased_and_catches_hidden(guard: Guard, tmp_path: Path)
     assert gaps["nf4"] > 0.9
     assert max(abs(gaps["gptq"]), abs(gaps["awq"])) < 0.05
     assert "The guard told them apart" in done.text
+    # What the README quotes of `hidden`; the other formats may differ by an item from machine to machine.
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^(\w+\[\w+-(?:full|nf4)\]) .* (FAILED|passed)$", readme, flags=re.MULTILINE)
+    shown = {check["id"]: check["outcome"] for check in hidden["checks"]}
+    assert len(quoted) >= 5
+    assert [(name, shown[name]) for name, _ in quoted] == [(name, word.lower()) for name, word in quoted]
 
 
 def test_check_leaves_a_report_and_report_writes_the_others(guard: Guard, checked: Checked, tmp_path: Path) -> None:
