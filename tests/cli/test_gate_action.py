@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from composite import Played, play
 
-from tests.oracles.made_scores import made_run
+from tests.oracles.made_scores import made_run, made_scores
 from unlearn_guard.runs.directory import read_run, write_run
 
 ROOT = Path(__file__).parents[2]
@@ -114,3 +114,69 @@ def test_every_foreign_action_is_pinned_by_commit() -> None:
             assert used.startswith("$/") or "OWNER" in used or re.search(r"@[0-9a-f]{40}$", used), (
                 f"{path.name}: {used}"
             )
+
+
+@pytest.fixture
+def played(environment: dict[str, str], tmp_path: Path) -> Gate:
+    """The action around a `check` that ends with a given status and leaves a given run; all else is real."""
+
+    def run(status: int, verdict: str, **inputs: str) -> Played:
+        made, scores = MADE[verdict]
+        write_run(made, scores, tmp_path / "unlearn-guard-run")
+        shim = tmp_path / "bin" / "python"
+        shim.parent.mkdir(exist_ok=True)
+        shim.write_text(
+            f'#!/bin/sh\nprintf "%s|" "$@" >> {tmp_path}/asked\necho >> {tmp_path}/asked\n'
+            f'case "$2 $3" in "pip install") exit 0 ;; "unlearn_guard check") exit {status} ;; esac\n'
+            f'exec {sys.executable} "$@"\n'
+        )
+        shim.chmod(0o755)
+        path = f"{shim.parent}:{environment['PATH']}"
+        return play(ACTION, inputs, tmp_path, environment | {"PATH": path, "PYTHONPATH": str(ROOT)})
+
+    return run
+
+
+MADE = {
+    "passed": made_run(),
+    "failed": made_run(scores=made_scores(forget_nf4=85)),
+    "incomplete": made_run(scores=made_scores()[:2]),
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "title"),
+    [(0, "passed", "✓ Passed"), (1, "failed", "✕ Failed"), (5, "incomplete", "? Not established")],
+)
+def test_a_verdict_reaches_outputs_summary_and_status(played: Gate, status: int, verdict: str, title: str) -> None:
+    told = played(status, verdict, checkpoint="model")
+    assert (told.status, told.outputs["verdict"], told.outputs["status"]) == (status, verdict, str(status))
+    assert told.summary.startswith(f"## {title}")
+    assert told.steps == ["Install", "Check", "Report", "Verdict"]
+    assert ("::error file=thresholds.yaml" in told.log) == (verdict == "failed")
+
+
+@pytest.mark.parametrize("status", [2, 3, 4, 130, 137])
+def test_what_is_no_verdict_is_an_error_whatever_run_lies_there(played: Gate, status: int) -> None:
+    told = played(status, "passed", checkpoint="model")
+    assert (told.status, told.outputs["verdict"]) == (status, "error")
+    assert told.summary.startswith("## ? No verdict")
+
+
+def test_inputs_reach_pip_and_check_as_they_are(played: Gate, tmp_path: Path) -> None:
+    odd = "a b; echo $HOME `id` $(id) 'x'"
+    told = played(
+        0,
+        "passed",
+        checkpoint=f"--limit {odd}",
+        base=odd,
+        precisions="full,nf4",
+        package="x[y]",
+        **{"pip-args": "-c c.txt"},
+    )
+    assert told.status == 0, told.log
+    pip, check = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()[:2]
+    assert pip == "-m|pip|install|--disable-pip-version-check|-c|c.txt|x[y]|"
+    assert check == (
+        f"-m|unlearn_guard|check|--out|unlearn-guard-run|--quiet|--base|{odd}|--precisions|full,nf4|--|--limit {odd}|"
+    )
