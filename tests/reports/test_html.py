@@ -2,6 +2,7 @@ import base64
 import hashlib
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -116,6 +117,12 @@ def test_items_are_hashes_unless_asked_for():
     assert "ANSWER" not in text
     assert f"and {50 - SHOWN_ITEMS} more, in samples/" in text
     assert "SECRET" in page(evidence, show_items=True)
+
+
+def test_an_item_is_found_again_by_the_start_of_its_hash():
+    item = replace(made_evidence(VERDICTS["failed"]()).flips[0].back[0], prompt="0123456789abcdef" * 4)
+    flips = replace(made_evidence(VERDICTS["failed"]()).flips[0], back=(item,))
+    assert "<code>0123456789ab</code>" in page(made_evidence(VERDICTS["failed"](), flips=(flips,)))
 
 
 def test_every_picture_has_a_name_and_its_numbers(evidence):

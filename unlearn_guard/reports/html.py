@@ -6,13 +6,14 @@ policy still lets no other script or style run than the two written into it, by 
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from unlearn_guard.records import FULL, Check, Outcome, Role, Run
+from unlearn_guard.records import FULL, Check, Measurement, Outcome, Role, Run
 from unlearn_guard.reports import charts, wording
 from unlearn_guard.reports.evidence import Evidence, Flips
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
@@ -80,7 +81,7 @@ def _template() -> "Template":
         "number": wording.number,
         "interval": _interval,
         "property": _property,
-        "digest": lambda text: wording.short(text.removeprefix("sha256:"), 12) if len(text) < 12 else text[7:19],
+        "digest": lambda text: wording.plain(text.removeprefix("sha256:"))[:12],
         "size": lambda count: f"{count / 2**20:,.0f} MiB",
         "words": _words,
     }
@@ -133,7 +134,7 @@ def _flips(flips: Sequence[Flips], run: Run) -> Sequence[Flips]:
     return sorted(flips, key=lambda each: each.task not in forget)
 
 
-def _reported(run: Run) -> list[Any]:
+def _reported(run: Run) -> list[Measurement]:
     """Every other measurement of the candidate."""
     judged = {check.id for check in run.verdict.checks}
     return [each for each in run.measurements if each.subject == run.candidate.digest and each.name not in judged]
@@ -141,8 +142,6 @@ def _reported(run: Run) -> list[Any]:
 
 def _command(run: Run) -> str:
     """What would measure the same again."""
-    import shlex
-
     precisions = dict.fromkeys([FULL, *(each.precision for each in run.measurements)])
     measured = {stage.precision for stage in run.stages if stage.name.startswith("score")}
     asked = [each for each in precisions if each in measured or not measured]
