@@ -1,13 +1,19 @@
-"""Write docs/cli.md from the commands' own help: `python docs/generate.py`. A test holds the file to it."""
+"""Write docs/cli.md from the commands' own help, and the policy's JSON schema: `python docs/generate.py`.
 
+A test holds both files to what this writes.
+"""
+
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from unlearn_guard.cli import app
+from unlearn_guard.judging.policy_schema import policy_schema
 
 PAGE = Path(__file__).parent / "cli.md"
+SCHEMA = Path(__file__).parent / "thresholds.schema.json"
 
 
 def helps(command: click.Command, name: str) -> Iterator[tuple[str, str]]:
@@ -25,5 +31,11 @@ def page() -> str:
     return "\n".join(parts)
 
 
+def schema() -> str:
+    """The schema as it has to be."""
+    return json.dumps(policy_schema(), indent=2) + "\n"
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    SCHEMA.write_text(schema(), encoding="utf-8")

@@ -154,6 +154,62 @@ def judge(run_dir: Path, thresholds: str | None) -> int:
     return judge_command(run_dir, thresholds)
 
 
+_FILE = click.Path(path_type=Path)
+
+
+def _benchmarks(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [value.partition("=") for value in values]
+    if not all(task and place for task, _, place in pairs):
+        raise click.BadParameter("expected TASK=ORG/DATASET:TASK_ID", context, parameter)
+    return {task: place for task, _, place in pairs}
+
+
+@app.command()
+@click.argument("run_dir", type=_FILE)
+@click.option("--html", type=_FILE, metavar="FILE", help="One self-contained page.  [default: RUN_DIR/report.html]")
+@click.option("--markdown", type=_FILE, metavar="FILE", help="For a pull request or $GITHUB_STEP_SUMMARY.")
+@click.option("--sarif", type=_FILE, metavar="FILE", help="SARIF 2.1.0: a rule a limit, at the policy's lines.")
+@click.option("--model-card", type=_FILE, metavar="README.md", help="Put the scores into a model card's front matter.")
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    metavar="TASK=ORG/DATASET:TASK_ID",
+    multiple=True,
+    callback=_benchmarks,
+    help="With --model-card: also write .eval_results/unlearn-guard.yaml for this benchmark of the Hub.",
+)
+@click.option("--annotations", is_flag=True, help="Print at most ten GitHub annotations, worst first.")
+@click.option("--show-items", is_flag=True, help="Also show targets and answers of items that changed.")
+def report(run_dir: Path, **asked: Any) -> int:
+    """Render a finished run for people and tools. Measures nothing; the exit status says only that it was written."""
+    from unlearn_guard.commands import report_command
+
+    return report_command(run_dir, **asked)
+
+
+@app.command()
+@click.argument("run_dir", type=_FILE)
+@click.option("--out", type=_FILE, metavar="FILE", required=True, help="The statement to write, outside the candidate.")
+@click.option("--candidate", metavar="PATH", help="Where the candidate lies now.  [default: where it was judged]")
+@click.option("--key", type=_FILE, metavar="PRIVATE.pem", help="Sign with this elliptic-curve key, into FILE.sig.")
+def attest(run_dir: Path, out: Path, candidate: str | None, key: Path | None) -> int:
+    """State which bytes a run judged, by which policy, with which result: an in-toto test result."""
+    from unlearn_guard.commands import attest_command
+
+    return attest_command(run_dir, out, candidate, key)
+
+
+@app.command(epilog=EPILOG)
+@click.argument("statement", type=_FILE)
+@click.argument("checkpoint", type=_FILE)
+@click.option("--public-key", type=_FILE, metavar="PUBLIC.pem", help="Also ask that STATEMENT.sig is this key's.")
+def verify(statement: Path, checkpoint: Path, public_key: Path | None) -> int:
+    """Are the files of CHECKPOINT the ones that STATEMENT says were judged, and did they pass?"""
+    from unlearn_guard.commands import verify_command
+
+    return verify_command(statement, checkpoint, public_key)
+
+
 @app.command()
 @click.argument("checkpoint")
 @click.option("--base", metavar="PATH", help="Also say what differs from this model.")

@@ -54,6 +54,49 @@ def judge_command(run_dir: Path, thresholds: str | None) -> ExitStatus:
     return exit_status(run.verdict)
 
 
+def report_command(run_dir: Path, *, annotations: bool, **asked: Any) -> ExitStatus:
+    """Write the reports of a finished run and name them; annotations go to the terminal, where GitHub reads them."""
+    from unlearn_guard.reporting import Reports, write_reports
+
+    wanted = Reports(**asked)
+    if annotations:
+        from unlearn_guard.reports.annotations import annotations as lines
+        from unlearn_guard.runs.directory import read_run
+
+        for line in lines(read_run(run_dir)):
+            click.echo(line)
+        if wanted == Reports():
+            return ExitStatus.PASSED
+    for path in write_reports(run_dir, wanted):
+        click.echo(f"written: {path}", err=True)
+    return ExitStatus.PASSED
+
+
+def attest_command(run_dir: Path, out: Path, candidate: str | None, key: Path | None) -> ExitStatus:
+    """Write the statement of a run, signed where there is a key."""
+    from unlearn_guard.attesting import attest
+
+    for path in attest(run_dir, out, candidate=candidate, key=key):
+        click.echo(f"written: {path}")
+    return ExitStatus.PASSED
+
+
+def verify_command(statement: Path, checkpoint: Path, public_key: Path | None) -> ExitStatus:
+    """Say whether these bytes are the ones judged; the status is the verdict's."""
+    from unlearn_guard.attesting import verify
+    from unlearn_guard.reports.wording import plain
+
+    claim = verify(statement, checkpoint, public_key=public_key)
+    signed = f"signed by {public_key}" if public_key else "signature not looked at: no --public-key"
+    click.echo(f"the {len(claim.files)} files are those that were judged ({signed})")
+    click.echo(f"run sha256:{claim.run}, policy sha256:{claim.policy}")
+    click.echo(f"verdict: {claim.verdict}")
+    for name in claim.failed:
+        click.echo(f"  did not hold: {plain(name)}")
+    statuses = {"passed": ExitStatus.PASSED, "failed": ExitStatus.FAILED}
+    return statuses.get(claim.verdict, ExitStatus.NOT_ESTABLISHED)
+
+
 def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
     """Print what intake knows of a checkpoint, and how it differs from base."""
     from unlearn_guard.intake import inspection, open_checkpoint

@@ -18,10 +18,10 @@ from unlearn_guard.environment import peak_bytes, versions
 from unlearn_guard.errors import Defect, StorageError, UsageError
 from unlearn_guard.intake import Intake, assert_unchanged
 from unlearn_guard.interruption import heed
-from unlearn_guard.quantizers.drift import layer_counts, total
+from unlearn_guard.quantizers.drift import by_layer, layer_counts, total
 from unlearn_guard.quantizers.layers import linear_shapes
 from unlearn_guard.quantizers.protocol import Calibration, Placement, Quantizer
-from unlearn_guard.records import FULL, WEIGHTS, Checkpoint, Measurement, Stage, Task, TaskScore
+from unlearn_guard.records import FULL, WEIGHTS, Checkpoint, LayerDrift, Measurement, Stage, Task, TaskScore
 from unlearn_guard.registry import quantizer
 from unlearn_guard.runs.store import Store
 from unlearn_guard.runs.store import key as store_key
@@ -98,6 +98,7 @@ class Bench:
     store: Store
     watch: Stopwatch
     notes: list[str] = field(default_factory=list)
+    drift: tuple[LayerDrift, ...] = ()
 
     def score(
         self, who: str, intake: Intake, precision: str, tasks: Sequence[Task], artifact: Intake | None = None
@@ -129,6 +130,7 @@ class Bench:
                 self.watch.advance(done, len(shapes))
 
             layers = layer_counts(self.base.checkpoint.path, candidate.checkpoint.path, advance)
+        self.drift = by_layer(layers)
         counts = total(layers)
         numbers = (
             ("code_flip_rate", counts.code_flip_rate, counts.weights),

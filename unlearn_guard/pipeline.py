@@ -1,7 +1,8 @@
 """`check`, from the two checkpoints to the run directory: the stages in their order.
 
     read the policy -> open candidate and base -> settle base, suite, precisions -> render the suite
-    -> resolve the policy -> quantize and score both -> attribute both -> compare weights -> derive -> judge -> write
+    -> resolve the policy -> quantize and score both -> attribute both -> compare weights -> derive -> judge
+    -> write the run -> report
 
 Whatever can be known to be wrong is found before the first model is loaded.
 """
@@ -26,9 +27,11 @@ from unlearn_guard.quantizers.protocol import Calibration, Placement
 from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.registry import quantizer
+from unlearn_guard.reporting import write_report
 from unlearn_guard.request import Request, Settled, settle
 from unlearn_guard.runs.claim import claim
-from unlearn_guard.runs.directory import ATTRIBUTION, LOG, abandon, clear, write_run
+from unlearn_guard.runs.directory import ATTRIBUTION, LOG, WEIGHTS, abandon, clear, write_run
+from unlearn_guard.runs.drift_file import write_drift
 from unlearn_guard.runs.store import Store, default_root
 from unlearn_guard.scoring.calibration import calibration_texts
 from unlearn_guard.scoring.evaluate import render
@@ -60,7 +63,9 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
                 run, scores, attributed = _measure(request, ready, watch)
             for each in attributed:
                 each.write(out / ATTRIBUTION)
+            write_drift(out / WEIGHTS, ready.bench.drift, base=run.base.digest, candidate=run.candidate.digest)
             write_run(run, scores, out)
+            write_report(out)
             return run, out
         except UsageError:
             abandon(out)

@@ -200,6 +200,32 @@ class EdgeScores:
             raise ValueError("an edge score is not finite")
 
 
+RATIO_OCTAVES = (-12, 4)
+"""`LayerDrift.ratios` counts updates by power of two, from 2^-12 bins (and less) to 2^4 (and more)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerDrift:
+    """How the candidate's edit of one layer sits on base's NF4 grid, as counts of weights.
+
+    `changed` differ in value, `flipped` in their 4-bit code, `survived` in both. `ratios` counts the changed
+    weights by |update| / bin width: entry k those in [2^(k-12), 2^(k-11)), the outer two also what lies beyond.
+    """
+
+    layer: str
+    weights: int
+    changed: int
+    flipped: int
+    survived: int
+    ratios: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.ratios) != RATIO_OCTAVES[1] - RATIO_OCTAVES[0] + 1 or sum(self.ratios) != self.changed:
+            raise ValueError(f"{self.layer}: {len(self.ratios)} octaves that count {sum(self.ratios)} weights")
+        if not 0 <= self.survived <= min(self.flipped, self.changed) or max(self.flipped, self.changed) > self.weights:
+            raise ValueError(f"{self.layer}: more weights changed than there are")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """One rule: where one measurement of the candidate has to lie, and on whose word.

@@ -1,6 +1,7 @@
 """`judge`, `inspect`, `list` and `demo` through the real command."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -123,3 +124,47 @@ def test_the_demo_passes_erased_and_catches_hidden(guard: Guard, tmp_path: Path)
     assert gaps["nf4"] > 0.9
     assert max(abs(gaps["gptq"]), abs(gaps["awq"])) < 0.05
     assert "The guard told them apart" in done.text
+    # What the README quotes of `hidden`; the other formats may differ by an item from machine to machine.
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^(\w+\[\w+-(?:full|nf4)\]) .* (FAILED|passed)$", readme, flags=re.MULTILINE)
+    shown = {check["id"]: check["outcome"] for check in hidden["checks"]}
+    assert len(quoted) >= 5
+    assert [(name, shown[name]) for name, _ in quoted] == [(name, word.lower()) for name, word in quoted]
+
+
+def test_check_leaves_a_report_and_report_writes_the_others(guard: Guard, checked: Checked, tmp_path: Path) -> None:
+    run = checked("hidden")[1]
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "must not be released" in page
+    for heading in ("What each precision changed", "What the edit did to the weights", "Where the knowledge was"):
+        assert heading in page
+    files = [tmp_path / name for name in ("a.html", "a.md", "a.sarif", "README.md")]
+    flags = ("--html", "--markdown", "--sarif", "--model-card")
+    done = guard("report", run, *[part for pair in zip(flags, files, strict=True) for part in pair], "--annotations")
+    assert done.status == 0, done.text
+    assert files[0].read_text(encoding="utf-8") == page
+    assert all(path.stat().st_size > 1000 for path in files)
+    assert 1 < done.out.count("::error") <= 10
+    assert "title=FAILED ptq_gap[organism_forget-nf4]" in done.out
+
+
+def test_report_never_imports_torch(checked: Checked, tmp_path: Path) -> None:
+    code = "import sys; from unlearn_guard.cli import run; s = run(sys.argv[1:]); print(s, 'torch' in sys.modules)"
+    flags = ("--html", "--markdown", "--sarif", "--model-card")
+    arguments = [part for flag in flags for part in (flag, str(tmp_path / flag[2:]))]
+    command = [sys.executable, "-c", code, "report", str(checked("erased")[1]), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 False"
+
+
+def test_a_checked_candidate_can_be_attested(
+    guard: Guard, checked: Checked, candidate: Candidate, tmp_path: Path
+) -> None:
+    for name, status in (("erased", 0), ("hidden", 1)):
+        out = tmp_path / f"{name}.json"
+        done = guard("attest", checked(name)[1], "--out", out)
+        assert done.status == 0, done.text
+        assert guard("verify", out, candidate(name)).status == status
+    done = guard("verify", tmp_path / "erased.json", candidate("hidden"))
+    assert done.status == 4
+    assert "model.safetensors" in done.text

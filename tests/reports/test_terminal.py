@@ -33,7 +33,8 @@ def test_what_did_not_pass_comes_first_with_its_next_step():
     table = text[text.index("Checks") :]
     order = [table.index(word) for word in (" FAILED", " INCONCLUSIVE", " NOT MEASURED", " passed")]
     assert order == sorted(order)
-    assert len(re.findall("limit from: a test", text)) == 3
+    assert len(re.findall("limit from: a test", text)) == 2  # where the other comes from does not help to measure it
+    assert text.index("Checks") < text.index("limit from") < text.index("Scores")
     assert "FAILED: 1 broken" in text
 
 
@@ -88,3 +89,18 @@ def test_a_value_that_fails_never_reads_as_its_limit():
     row = next(line for line in printed(run).splitlines() if line.startswith("retain_drop"))
     assert "FAILED" in printed(run)
     assert re.search(r"0\.15", row)
+
+
+def test_what_was_never_measured_is_one_row_and_one_step():
+    precisions = ("gptq", "awq")
+    limits = tuple(made_limit(metric, precision=each, at_least=0.3) for metric in ("forget_drop", "ptq_gap")
+                   for each in precisions)  # fmt: skip
+    text = printed(made_run(limits=(*limits, made_limit("forget_drop", at_least=0.3)))[0])
+    assert text.count("4 limits: forget_drop, ptq_gap at gptq, awq") == 2
+    assert "forget_drop[forget_task-gptq]" not in text.partition("Run directory")[0].partition("NOT ESTABLISHED")[0]
+    assert " ".join(text.split()).count("Run check again with --precisions full,nf4,gptq,awq.") == 1
+
+
+def test_a_long_name_does_not_push_the_verdict_away():
+    run = made_run(limits=(made_limit("forget_drop", task="x" * 10_000, at_least=0.3),))[0]
+    assert len(printed(run)) < 4_000

@@ -36,7 +36,9 @@ class Rule(_Strict):
         return (self.precision,) if isinstance(self.precision, str) else tuple(self.precision)
 
 
-class _File(_Strict):
+class PolicyFile(_Strict):
+    """thresholds.yaml, top to bottom."""
+
     version: Annotated[int, Field(ge=1, le=1)]
     base: Name | None = None
     suite: Name | None = None
@@ -64,7 +66,7 @@ def read_draft(text: str, *, name: str, digest: str) -> PolicyDraft:
     """The draft in `text`, or a PolicyError that lists everything wrong with it."""
     document = parse(text, name)
     defects = list(document.defects)
-    file: _File | None = None
+    file: PolicyFile | None = None
     if not defects and not isinstance(document.value, dict):
         kind = "nothing" if document.value is None else f"a {_kind(document.value)}"
         defects.append(Defect(where=f"{name}:1", found=kind, expected="a mapping with version and limits"))
@@ -72,7 +74,7 @@ def read_draft(text: str, *, name: str, digest: str) -> PolicyDraft:
         # Also after YAML defects: all of them at once.
         defects += _own_rules(document)
         try:
-            file = _File.model_validate(document.value)
+            file = PolicyFile.model_validate(document.value)
         except ValidationError as error:
             defects += _translate(error, document)
     if file is None or defects:
@@ -137,14 +139,14 @@ def _defect(loc: Path, kind: str, message: str, value: Any, document: Document) 
     where = document.where(path)
     key = str(path[-1]) if path else "policy"
     if kind == "extra_forbidden":
-        known = Rule.model_fields if len(path) > 1 else _File.model_fields
+        known = Rule.model_fields if len(path) > 1 else PolicyFile.model_fields
         return Defect(where=where, found=f"unknown key {key!r}", expected="a known key", fix=near(key, known))
     if kind == "missing":
-        return Defect(where=where, found=f"no {key}", expected=_EXPECTED.get(key, key))
+        return Defect(where=where, found=f"no {key}", expected=EXPECTED.get(key, key))
     if isinstance(path[-1] if path else "", int) and len(path) == 2 and path[0] == "limits":
         return Defect(where=where, found=f"an entry that is {value!r}"[:200], expected="a limit: key and value pairs")
     if value is None:
-        return Defect(where=where, found=f"{key} without a value", expected=_EXPECTED.get(key, message))
+        return Defect(where=where, found=f"{key} without a value", expected=EXPECTED.get(key, message))
     if kind == "too_short" and isinstance(value, list):
         return Defect(
             where=where, found=f"an empty list of {key}", expected="at least one; an empty policy passes nothing"
@@ -152,12 +154,12 @@ def _defect(loc: Path, kind: str, message: str, value: Any, document: Document) 
     shown = repr(value) if isinstance(value, (str, int, float)) else f"a {_kind(value)}"
     name = next((str(part) for part in reversed(path) if isinstance(part, str)), key)
     found = f"{name} {'true' if value is True else 'false' if value is False else shown}"
-    return Defect(where=where, found=found[:200], expected=_EXPECTED.get(name, message))
+    return Defect(where=where, found=found[:200], expected=EXPECTED.get(name, message))
 
 
-_KEYS = {*Rule.model_fields, *_File.model_fields}
+_KEYS = {*Rule.model_fields, *PolicyFile.model_fields}
 _NUMBER = "a finite number"
-_EXPECTED = {
+EXPECTED = {
     "version": "version: 1",
     "base": "a path or hub id",
     "suite": "a suite's name",

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from unlearn_guard.quantizers.grid import EMPTY, GridCounts, count
 from unlearn_guard.quantizers.layers import linear_shapes, read_tensor, tensor_files
+from unlearn_guard.records import RATIO_OCTAVES, LayerDrift
 
 
 def layer_counts(base: Path, candidate: Path, progress: Callable[[int], None]) -> dict[str, GridCounts]:
@@ -21,3 +24,28 @@ def layer_counts(base: Path, candidate: Path, progress: Callable[[int], None]) -
 def total(layers: dict[str, GridCounts]) -> GridCounts:
     """The counts of the whole model."""
     return sum(layers.values(), start=EMPTY)
+
+
+def by_layer(layers: dict[str, GridCounts]) -> tuple[LayerDrift, ...]:
+    """The counts that a report shows, in model order."""
+    return tuple(
+        LayerDrift(
+            layer=layer,
+            weights=counts.weights,
+            changed=counts.changed,
+            flipped=counts.flipped,
+            survived=counts.survived,
+            ratios=octaves(counts),
+        )
+        for layer, counts in layers.items()
+    )
+
+
+def octaves(counts: GridCounts) -> tuple[int, ...]:
+    """Changed weights by the power of two of |update| / bin width, RATIO_OCTAVES of them; the outer two are open."""
+    low, high = RATIO_OCTAVES
+    # The fine histogram is over float32 bit patterns: its 256 equal parts are the exponents, biased by 127.
+    by_exponent = counts.ratios.view(256, -1).sum(1)
+    places = (torch.arange(256) - 127).clamp(low, high) - low
+    coarse = torch.zeros(high - low + 1, dtype=torch.int64).index_add_(0, places, by_exponent)
+    return tuple(coarse.tolist())

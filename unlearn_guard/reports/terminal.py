@@ -8,8 +8,9 @@ from rich.text import Text
 
 from unlearn_guard.records import Check, Outcome, Run
 from unlearn_guard.reports import wording
+from unlearn_guard.reports.scorecard import worst_first
+from unlearn_guard.reports.steps import Step, steps
 
-_ORDER = (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.UNMEASURED, Outcome.PASSED)
 # Blue and orange, not green and red: told apart by everyone. The words say the same.
 _STYLES = {
     Outcome.PASSED: "blue",
@@ -20,16 +21,17 @@ _STYLES = {
 
 
 def render(run: Run, console: Console, directory: Path | None = None) -> None:
-    """Print the run: headline, scores, checks (those that did not pass first), next steps, stages, notes.
+    """Print the run: checks (those that did not pass first), next steps, scores, stages, notes, headline.
 
-    `directory` is where the run lies, for the last line. Text from checkpoints and suites is escaped.
+    Limits that were never measured are one row and one step, however many. `directory` is where the run lies,
+    for the last line. Text from checkpoints and suites is escaped.
     """
-    ordered = sorted(run.verdict.checks, key=lambda check: _ORDER.index(check.outcome))
+    todo = steps(run)
     console.print(_subject(run))
+    console.print(_checks(worst_first(run.verdict.checks), todo))
+    for step in todo:
+        console.print(_step(step))
     console.print(_scores(run))
-    console.print(_checks(ordered))
-    for checks in _by_step(ordered):
-        console.print(_step(checks))
     if run.stages:
         console.print(_stages(run))
     for note in run.notes:
@@ -62,34 +64,38 @@ def _table(*columns: str, title: str, numbers: int) -> Table:
     return table
 
 
-def _checks(checks: list[Check]) -> Table:
+def _checks(checks: list[Check], todo: tuple[Step, ...]) -> Table:
     table = _table("check", "value", "limit", "margin", "outcome", title="\nChecks", numbers=4)
+    shown: set[str] = set()
     for check in checks:
-        table.add_row(
-            Text(wording.plain(check.id)),
-            Text(wording.value(check)),
-            Text(wording.bounds(check.limit)),
-            Text(wording.margin(check)),
-            Text(wording.outcome(check), style=_STYLES[check.outcome]),
-        )
+        step = next((step for step in todo if check in step.checks), None)
+        if step is not None and _folded(step):
+            if step.text not in shown:
+                row = (_named(step), "-", "", "-")
+                table.add_row(*map(Text, row), Text(wording.outcome(check), style=_STYLES[check.outcome]))
+            shown.add(step.text)
+            continue
+        row = (wording.short(check.id), wording.value(check), wording.bounds(check.limit), wording.margin(check))
+        table.add_row(*map(Text, row), Text(wording.outcome(check), style=_STYLES[check.outcome]))
     return table
 
 
-def _by_step(checks: list[Check]) -> list[list[Check]]:
-    """The checks that did not pass, those with the same next step together, in the order of the first of each."""
-    groups: dict[tuple[str, str], list[Check]] = {}
-    for check in checks:
-        if check.outcome is not Outcome.PASSED:
-            groups.setdefault((wording.outcome(check), wording.next_step(check)), []).append(check)
-    return list(groups.values())
+def _folded(step: Step) -> bool:
+    """Whether a step's checks are one row: there is no number in any of them."""
+    return step.outcome is Outcome.UNMEASURED and len(step.checks) > 1
 
 
-def _step(checks: list[Check]) -> Text:
-    names = ", ".join(wording.plain(check.id) for check in checks)
-    reasons = "; ".join(dict.fromkeys(wording.plain(check.limit.because) for check in checks))
+def _named(step: Step) -> str:
+    return f"{len(step.checks)} limits: {step.metrics}" if len(step.checks) > 1 else wording.short(step.checks[0].id)
+
+
+def _step(step: Step) -> Text:
+    reasons = "; ".join(dict.fromkeys(wording.short(check.limit.because, 300) for check in step.checks))
+    names = _named(step) if _folded(step) else ", ".join(wording.short(check.id) for check in step.checks)
+    # Where a limit comes from matters to whoever broke it.
+    source = "" if step.outcome is Outcome.UNMEASURED else f"\n  limit from: {reasons}"
     return Text.assemble(
-        ("\n" + wording.outcome(checks[0]), _STYLES[checks[0].outcome]),
-        f" {names}: {wording.next_step(checks[0])}\n  limit from: {reasons}",
+        ("\n" + wording.outcome(step.checks[0]), _STYLES[step.outcome]), f" {names}: {step.text}{source}"
     )
 
 

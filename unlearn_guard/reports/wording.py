@@ -9,10 +9,19 @@ from unlearn_guard.records import FULL, WEIGHTS, Check, Limit, Outcome, Property
 
 _DIGITS = 3
 
+MARKS = {Outcome.PASSED: "✓", Outcome.FAILED: "✕", Outcome.INCONCLUSIVE: "?", Outcome.UNMEASURED: "○"}
+"""A sign for each outcome, told apart without colour; the word always stands beside it."""
+
 
 def plain(text: str) -> str:
     """Text with every control, escape and bidirectional character spelt out, on one line."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def short(text: str, length: int = 120) -> str:
+    """`plain`, cut in the middle where it is longer than any honest name."""
+    shown = plain(text)
+    return shown if len(shown) <= length else f"{shown[: length - 21]}...{shown[-18:]}"
 
 
 def number(value: float, *bounds: float | None) -> str:
@@ -83,7 +92,7 @@ def headline(run: Run) -> str:
 def next_step(check: Check) -> str:
     """What to do about a check that did not pass; empty for one that did."""
     limit, measurement = check.limit, check.measurement
-    task = plain(limit.task)
+    task = short(limit.task)
     match check.outcome:
         case Outcome.PASSED:
             return ""
@@ -95,11 +104,12 @@ def next_step(check: Check) -> str:
             count = f" ({measurement.samples} were asked)" if measurement else ""
             return f"The interval reaches over the bound: a suite with more items{count} can decide it."
         case Outcome.FAILED:
-            return _to_mend(limit, task)
+            return mend(limit, task)
 
 
-def _to_mend(limit: Limit, task: str) -> str:
-    precision = plain(limit.precision)
+def mend(limit: Limit, task: str) -> str:
+    """What to do about a broken limit; `task` is the task as it is to be named, or several."""
+    precision = short(limit.precision)
     if limit.metric == "ptq_gap":
         return (
             f"Quantizing to {precision} brings {task} back. Unlearn with larger updates on fewer weights "
@@ -118,17 +128,17 @@ def _to_mend(limit: Limit, task: str) -> str:
 
 
 def _to_measure(limit: Limit) -> str:
-    precision = plain(limit.precision)
+    precision = short(limit.precision)
     if limit.task == WEIGHTS:
         return f"Run check again with --precisions that include {precision}."
     if limit.guards is Property.ERASURE:
-        return f"Measure {precision}, and give {plain(limit.task)} `pairs:` in the suite (docs/attribution.md)."
+        return f"Measure {precision}, and give {short(limit.task)} `pairs:` in the suite (docs/attribution.md)."
     measured = "" if limit.precision == FULL else f" with --precisions that include {precision}"
     return f"Run check again{measured}; if it was measured, the notes say why nothing could be derived."
 
 
 def _count(run: Run, kind: Outcome, word: str) -> str:
-    names = [plain(check.id) for check in run.verdict.checks if check.outcome is kind]
+    names = [short(check.id) for check in run.verdict.checks if check.outcome is kind]
     if not names:
         return ""
     named = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -1,10 +1,11 @@
-"""The run directory: run.json, written last, and the answers it lists by digest.
+"""The run directory: run.json, written last, and the files it lists by digest: answers, edge scores, weight counts.
 
 A directory without run.json is not a finished run. What is read is checked: schema, types, finite
 numbers, the digest of each file beside it, and that the verdict is the one the checks give.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,24 @@ LOG = "libraries.log"
 
 ATTRIBUTION = "attribution"
 """The folder of edge scores, one file a task, precision and side, written before run.json."""
+
+WEIGHTS = "weights"
+"""The folder of counts by layer (`drift_file`), written before run.json."""
+
+REPORT = "report.html"
+"""What people read; made from the rest, so not listed."""
+
+_FOLDERS = {samples.FOLDER: "*.jsonl", ATTRIBUTION: "*.json", WEIGHTS: "*.json"}
 MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOnDisk:
+    """A run, the digest of its run.json, and the names of the files that run.json lists and that match it."""
+
+    run: Run
+    digest: str
+    files: tuple[str, ...]
 
 
 def write_run(run: Run, scores: Sequence[TaskScore], out: Path) -> Path:
@@ -35,20 +53,34 @@ def write_run(run: Run, scores: Sequence[TaskScore], out: Path) -> Path:
         samples.file_name(score.task.name, score.precision, sides[score.subject]): samples.to_lines(score.samples)
         for score in scores
     }
-    files = {
-        name: {"sha256": strict_json.digest(data), "lines": data.count(b"\n")} for name, data in sorted(lines.items())
-    }
-    data = strict_json.pretty(run_json.encode(run, files))
+    encoded = run_json.encode(run, {})
     with claim(out):
-        clear(out, keep=ATTRIBUTION)
+        clear(out, keep=(ATTRIBUTION, WEIGHTS))
+        files = {name: _listed(content) for name, content in (*lines.items(), *_beside(out))}
         for name, content in lines.items():
             write_bytes(out / name, content)
-        write_bytes(out / RUN_FILE, data)
+        write_bytes(out / RUN_FILE, strict_json.pretty({**encoded, "files": dict(sorted(files.items()))}))
     return out / RUN_FILE
+
+
+def _listed(content: bytes) -> dict[str, Any]:
+    return {"sha256": strict_json.digest(content), "lines": content.count(b"\n")}
+
+
+def _beside(out: Path) -> Iterator[tuple[str, bytes]]:
+    """What earlier stages of this run wrote."""
+    for folder in (ATTRIBUTION, WEIGHTS):
+        for path in sorted((out / folder).glob(_FOLDERS[folder])):
+            yield f"{folder}/{path.name}", path.read_bytes()
 
 
 def read_run(directory: Path) -> Run:
     """The run in `directory`, or a RunDirectoryError that names each file and field at fault."""
+    return open_run(directory).run
+
+
+def open_run(directory: Path) -> RunOnDisk:
+    """The run in `directory` and what lies beside it; raises as `read_run` does."""
     data = _read(directory)
     try:
         content = strict_json.loads(data)
@@ -60,7 +92,7 @@ def read_run(directory: Path) -> Run:
     except run_json.InvalidRunError as error:
         raise _error(directory, [(f"{RUN_FILE}: {field}", what) for field, what in error.problems]) from error
     _check_files(directory, files)
-    return run
+    return RunOnDisk(run=run, digest=strict_json.digest(data), files=tuple(files))
 
 
 def read_samples(directory: Path, task: str, precision: str, side: str) -> tuple[Sample, ...]:
@@ -74,12 +106,13 @@ def read_samples(directory: Path, task: str, precision: str, side: str) -> tuple
         raise _error(directory, [(name, str(error))]) from error
 
 
-def clear(out: Path, *, keep: str | None = None) -> None:
+def clear(out: Path, *, keep: Sequence[str] = ()) -> None:
     """Take away an earlier run's verdict, then its answers: what is being measured anew has no verdict yet."""
     try:
-        (out / RUN_FILE).unlink(missing_ok=True)
-        for folder, kind in ((samples.FOLDER, "*.jsonl"), (ATTRIBUTION, "*.json")):
-            for path in sorted((out / folder).glob(kind)) if folder != keep else ():
+        for name in (REPORT, RUN_FILE):
+            (out / name).unlink(missing_ok=True)
+        for folder, kind in _FOLDERS.items():
+            for path in sorted((out / folder).glob(kind)) if folder not in keep else ():
                 path.unlink()
     except OSError as error:
         raise storage_error(out, error) from error
@@ -127,8 +160,8 @@ def _check_files(directory: Path, files: dict[str, str]) -> None:
     problems = []
     for name, expected in files.items():
         folder, _, leaf = name.partition("/")
-        if folder != samples.FOLDER or not leaf or "/" in leaf or leaf.startswith("."):
-            problems.append((f"{RUN_FILE}: files", f"{name!r} is not a file of {samples.FOLDER}/"))
+        if folder not in _FOLDERS or not leaf or "/" in leaf or leaf.startswith("."):
+            problems.append((f"{RUN_FILE}: files", f"{name!r} is not a file of {'/, '.join(_FOLDERS)}/"))
             continue
         try:
             found = strict_json.digest((directory / name).read_bytes())

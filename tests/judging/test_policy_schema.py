@@ -1,0 +1,82 @@
+"""The schema for editors and the reader agree, as far as a schema can see."""
+
+import copy
+
+import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
+
+from unlearn_guard.errors import PolicyError
+from unlearn_guard.judging.draft import read_draft
+from unlearn_guard.judging.policy_schema import policy_schema
+from unlearn_guard.judging.thresholds import list_policies, policy_file
+
+VALIDATOR = Draft202012Validator(policy_schema())
+GOOD = {
+    "version": 1,
+    "limits": [{"metric": "ptq_gap", "task": "@forget", "precision": "nf4", "at_most": 0.0, "because": "a test"}],
+}
+
+
+def changed(**rule):
+    policy = copy.deepcopy(GOOD)
+    policy["limits"][0].update(rule)
+    return policy
+
+
+def without(key):
+    policy = copy.deepcopy(GOOD)
+    del policy["limits"][0][key]
+    return policy
+
+
+def reads(policy):
+    from io import StringIO
+
+    text = StringIO()
+    YAML(typ="safe", pure=True).dump(policy, text)
+    try:
+        read_draft(text.getvalue(), name="x", digest="d")
+    except PolicyError:
+        return False
+    return True
+
+
+def test_it_is_a_schema():
+    Draft202012Validator.check_schema(policy_schema())
+
+
+@pytest.mark.parametrize("name", list_policies())
+def test_shipped_policies_are_valid(name):
+    policy = YAML(typ="safe").load(policy_file(name).read_text("utf-8"))
+    assert [error.message for error in VALIDATOR.iter_errors(policy)] == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "good"),
+    [
+        (GOOD, True),
+        (changed(precision=["nf4", "gptq"]), True),
+        (changed(at_least=-0.5), True),
+        (changed(confidence=0.95), True),
+        ({**GOOD, "base": "./base", "suite": "organism", "precisions": ["full"]}, True),
+        (without("at_most"), False),
+        (without("because"), False),
+        (without("metric"), False),
+        (changed(at_mots=1.0), False),
+        (changed(at_most=True), False),
+        (changed(at_most="0.3"), False),
+        (changed(at_most=None), False),
+        (changed(confidence=0.5), False),
+        (changed(precision=[]), False),
+        (changed(precision=3), False),
+        (changed(because=""), False),
+        ({**GOOD, "limits": []}, False),
+        ({**GOOD, "version": 2}, False),
+        ({**GOOD, "suite": ""}, False),
+        ({"limits": GOOD["limits"]}, False),
+        ({**GOOD, "more": 1}, False),
+    ],
+)
+def test_schema_and_reader_agree(policy, good):
+    assert (VALIDATOR.is_valid(policy), reads(policy)) == (good, good)

@@ -1,0 +1,237 @@
+"""Statements over real checkpoints: the bytes, the verdict, the signature."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.oracles.made_evidence import VERDICTS, made_evidence
+from tests.oracles.made_scores import made_run, made_scores
+from unlearn_guard.attesting import attest, file_digests, verify
+from unlearn_guard.errors import UsageError
+from unlearn_guard.intake import open_checkpoint
+from unlearn_guard.organism import base_path
+from unlearn_guard.reports.attestation import read_statement, statement
+from unlearn_guard.runs.directory import write_run
+
+
+@pytest.fixture(scope="session")
+def opened():
+    return open_checkpoint(str(base_path()))
+
+
+@pytest.fixture
+def candidate(tmp_path):
+    """A copy of the embedded organism, whose files nobody else sees."""
+    import shutil
+
+    return Path(shutil.copytree(base_path(), tmp_path / "model"))
+
+
+@pytest.fixture
+def judged(tmp_path, candidate, opened):
+    """A run that judged the copy."""
+
+    def make(scores=None, **changes):
+        scores = made_scores() if scores is None else scores
+        digest = opened.checkpoint.digest
+        run, scores = made_run(scores=scores, **changes)
+        subject = {run.candidate.digest: digest, run.base.digest: run.base.digest}
+        measured = tuple(replace(each, subject=subject[each.subject]) for each in run.measurements)
+        known = {(each.metric, each.task, each.precision): each for each in measured if each.subject == digest}
+        checks = tuple(
+            replace(check, measurement=known.get((check.limit.metric, check.limit.task, check.limit.precision)))
+            for check in run.verdict.checks
+        )
+        run = replace(
+            run,
+            candidate=replace(run.candidate, path=candidate, digest=digest),
+            policy=replace(run.policy, digest="sha256:" + "cd" * 32),
+            measurements=measured,
+            verdict=replace(run.verdict, checks=checks),
+        )
+        write_run(run, [replace(each, subject=subject[each.subject]) for each in scores], tmp_path / "run")
+        return tmp_path / "run"
+
+    return make
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "statement.json"
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("ours", "theirs"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+        (folder / f"{name}.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+        public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+        (folder / f"{name}.pub").write_bytes(public)
+    return folder
+
+
+def edited(path, change):
+    held = json.loads(path.read_text())
+    change(held)
+    path.write_text(json.dumps(held))
+
+
+def test_a_statement_names_bytes_run_policy_and_tests(judged, candidate, out):
+    run_dir = judged(scores=made_scores(forget_nf4=85))
+    assert attest(run_dir, out) == (out,)
+    held = json.loads(out.read_text())
+    assert held["_type"] == "https://in-toto.io/Statement/v1"
+    assert held["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    weights = hashlib.sha256((candidate / "model.safetensors").read_bytes()).hexdigest()
+    assert {"name": "model.safetensors", "digest": {"sha256": weights}} in held["subject"]
+    predicate = held["predicate"]
+    assert (predicate["result"], predicate["failedTests"]) == ("FAILED", ["ptq_gap[forget_task-nf4]"])
+    assert len(predicate["passedTests"]) == 2
+    run = hashlib.sha256((run_dir / "run.json").read_bytes()).hexdigest()
+    assert predicate["configuration"][0]["digest"] == {"sha256": run}
+
+
+def test_digests_are_model_signing_s(candidate):
+    from model_signing import hashing
+
+    (candidate / "sub").mkdir()
+    (candidate / "sub" / "more.txt").write_text("x")
+    (candidate / ".gitignore").write_text("x")
+    theirs = {each.identifier: each.digest.digest_hex for each in hashing.hash(candidate).resource_descriptors()}
+    assert file_digests(candidate) == theirs
+
+
+def test_the_statement_is_in_toto_s_own():
+    from google.protobuf import json_format
+    from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
+    from in_toto_attestation.v1 import resource_descriptor_pb2
+    from in_toto_attestation.v1 import statement as in_toto
+
+    made = statement(made_evidence(VERDICTS["failed"]()), {"a": "ab" * 32})
+    subjects = [json_format.ParseDict(each, resource_descriptor_pb2.ResourceDescriptor()) for each in made["subject"]]
+    in_toto.Statement(subjects, made["predicateType"], made["predicate"]).validate()
+    parsed = json_format.ParseDict(made["predicate"], test_result_pb2.TestResult())
+    assert (parsed.result, next(iter(parsed.failed_tests))) == ("FAILED", "ptq_gap[forget_task-nf4]")
+
+
+@pytest.mark.parametrize(("name", "result"), [("passed", "PASSED"), ("failed", "FAILED"), ("incomplete", "FAILED")])
+def test_only_a_pass_is_passed(name, result):
+    run = VERDICTS[name]()
+    run = replace(run, policy=replace(run.policy, digest="sha256:" + "cd" * 32))
+    made = statement(made_evidence(run), {"a": "ab" * 32})
+    assert made["predicate"]["result"] == result
+    assert made["predicate"]["warnedTests"] == []
+    assert read_statement(json.dumps(made).encode(), "x").verdict == run.verdict.word
+
+
+def test_what_holds_on_part_of_the_items_is_a_warning_and_no_pass():
+    made = statement(made_evidence(made_run(complete=False)[0]), {"a": "ab" * 32})["predicate"]
+    assert (made["result"], made["passedTests"], len(made["warnedTests"])) == ("FAILED", [], 3)
+
+
+def test_the_judged_bytes_verify_and_a_card_may_be_added(judged, candidate, out):
+    attest(judged(), out)
+    (candidate / "README.md").write_text("a card")
+    claim = verify(out, candidate)
+    assert (claim.verdict, "model.safetensors" in claim.files) == ("passed", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda m: (m / "model.safetensors").write_bytes((m / "model.safetensors").read_bytes()[:-1] + b"\x01"),
+            "model.saf",
+        ),
+        (lambda m: (m / "tokenizer.json").unlink(), "no such file"),
+        (lambda m: (m / "adapter.safetensors").write_bytes(b"x"), "not judged"),
+        (lambda m: ((m / "sub").mkdir(), (m / "sub" / "README.md").write_text("x")), "sub/README.md"),
+    ],
+)
+def test_other_bytes_do_not_verify(judged, candidate, out, change, said):
+    attest(judged(), out)
+    change(candidate)
+    with pytest.raises(UsageError, match=said):
+        verify(out, candidate)
+
+
+def test_a_candidate_that_changed_since_is_not_attested(judged, candidate, out):
+    run_dir = judged()
+    data = bytearray((candidate / "model.safetensors").read_bytes())
+    data[-3] ^= 1
+    (candidate / "model.safetensors").write_bytes(data)
+    with pytest.raises(UsageError, match="is not the candidate"):
+        attest(run_dir, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s["predicate"].update(result="PASSED"),
+        lambda s: s["predicate"].update(failedTests=[]),
+        lambda s: s["predicate"].update(result="PASSED", failedTests=[]),
+        lambda s: s["predicate"]["configuration"][0]["annotations"].update(verdict="passed"),
+        lambda s: s["predicate"]["configuration"][0].pop("annotations"),
+        lambda s: s["predicate"]["configuration"].pop(),
+        lambda s: s["subject"].append(s["subject"][0]),
+        lambda s: s["subject"].clear(),
+        lambda s: s.update(predicateType="https://example.org/mine"),
+        lambda s: s["subject"][0]["digest"].update(sha256="x"),
+    ],
+)
+def test_a_statement_that_contradicts_itself_is_refused(judged, candidate, out, change):
+    attest(judged(scores=made_scores(forget_nf4=85)), out)
+    edited(out, change)
+    with pytest.raises(UsageError, match="not a statement"):
+        verify(out, candidate)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"_type": 1, "_type": 2}', "[" * 100_000])
+def test_what_is_no_statement_says_so(candidate, out, text):
+    out.write_text(text)
+    with pytest.raises(UsageError, match="not a statement"):
+        verify(out, candidate)
+
+
+def test_a_signature_is_the_key_s(judged, candidate, out, keys):
+    signature = out.with_name("statement.json.sig")
+    assert attest(judged(), out, key=keys / "ours.pem") == (out, signature)
+    assert verify(out, candidate, public_key=keys / "ours.pub").verdict == "passed"
+    with pytest.raises(UsageError, match="is not signed by"):
+        verify(out, candidate, public_key=keys / "theirs.pub")
+    out.write_text(out.read_text() + " ")
+    with pytest.raises(UsageError, match="is not signed by"):
+        verify(out, candidate, public_key=keys / "ours.pub")
+    signature.write_text("{}")
+    with pytest.raises(UsageError, match="is not signed by"):
+        verify(out, candidate, public_key=keys / "ours.pub")
+    signature.unlink()
+    with pytest.raises(UsageError, match="is not signed by"):
+        verify(out, candidate, public_key=keys / "ours.pub")
+
+
+def test_a_key_that_is_none_says_so(judged, out, keys):
+    with pytest.raises(UsageError, match="cannot sign"):
+        attest(judged(), out, key=keys / "ours.pub")
+
+
+def test_the_command_s_status_is_the_verdict_s(judged, candidate, out, capsys):
+    from unlearn_guard.cli import run
+
+    attest(judged(scores=made_scores(forget_nf4=85)), out)
+    assert run(["verify", str(out), str(candidate)]) == 1
+    assert "did not hold: ptq_gap[forget_task-nf4]" in capsys.readouterr().out
+    assert run(["attest", str(judged()), "--out", str(out)]) == 0
+    assert run(["verify", str(out), str(candidate)]) == 0
+    (candidate / "config.json").write_text("{}")
+    assert run(["verify", str(out), str(candidate)]) == 4
+    assert "config.json" in capsys.readouterr().err
