@@ -14,7 +14,7 @@ class Example:
     lr: float = 1e-5
     steps: int = 10
     clip: float | None = 1.0
-    over: Literal["ga", "npo"] = "ga"
+    over: Literal["ga", "npo", "none"] = "ga"
     project: bool = True
 
 
@@ -22,6 +22,10 @@ def test_text_becomes_the_fields_type() -> None:
     made = configure(Example, "example", {"lr": "1e-3", "clip": "none", "over": "npo", "project": "false"})
     assert made == Example(lr=0.001, clip=None, over="npo", project=False)
     assert hyperparameters(made) == {"lr": 0.001, "steps": 10, "clip": None, "over": "npo", "project": False}
+
+
+def test_none_is_a_word_where_a_field_cannot_be_empty() -> None:
+    assert configure(Example, "example", {"clip": "none", "over": "none"}) == Example(clip=None, over="none")
 
 
 def test_what_the_user_says_wins_over_what_the_suite_found() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -12,7 +12,7 @@ from unlearn_guard.errors import Defect, UsageError, near
 def configure(method: type[Any], name: str, *given: Mapping[str, Any]) -> Any:
     """The method with these hyperparameters, of which later mappings win over earlier ones.
 
-    Text becomes what the field is declared as: `1e-3` a number, `false` a truth value, `none` nothing. Raises
+    Text becomes what the field is declared as: `1e-3` a number, `false` a truth value, `none` nothing, where a field may be empty. Raises
     UsageError with every unknown name, near ones beside it, and every value of another type.
     """
     values = {key: value for mapping in given for key, value in mapping.items()}
@@ -24,7 +24,8 @@ def configure(method: type[Any], name: str, *given: Mapping[str, Any]) -> Any:
     ]
     if defects:
         raise UsageError(f"method {name} has other hyperparameters", defects, fix=f"It has {', '.join(known)}.")
-    read = {key: None if value == "none" else value for key, value in values.items()}
+    optional = {key for key, hint in get_type_hints(method).items() if type(None) in get_args(hint)}
+    read = {key: None if value == "none" and key in optional else value for key, value in values.items()}
     try:
         return TypeAdapter(method).validate_python(read)
     except ValidationError as error:
