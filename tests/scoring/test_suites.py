@@ -9,6 +9,9 @@ from unlearn_guard.errors import ExitStatus, SuiteError
 from unlearn_guard.records import Role
 from unlearn_guard.scoring.suites import list_suites, load_suite
 
+SHIPPED = ["muse-books", "muse-news", "organism", "tofu", "tofu-forget01", "tofu-forget05"]
+SHIPPED += ["wmdp-bio", "wmdp-chem", "wmdp-cyber"]
+
 
 def broken(world, old, new):
     text = world.read_text()
@@ -42,7 +45,7 @@ def test_the_shipped_suite_is_found_by_name():
 def test_a_users_folder_is_searched_too(world):
     assert load_suite("invented", [world.parent]).path == world
     assert load_suite("invented", [world.parent.parent]).path == world
-    assert [suite.name for suite in list_suites([world.parent.parent])] == ["invented", "organism"]
+    assert {suite.name for suite in list_suites([world.parent.parent])} - set(SHIPPED) == {"invented"}
 
 
 def test_a_name_found_twice_is_not_guessed(world, tmp_path):

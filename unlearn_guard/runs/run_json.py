@@ -58,6 +58,7 @@ def encode(run: Run, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "seconds": run.seconds,
         "limit": run.limit,
         "notes": list(run.notes),
+        "retrained": _checkpoint(run.retrained) if run.retrained is not None else None,
         "files": files,
     }
 
@@ -142,6 +143,7 @@ class _RunFile(_Model):
     limit: int | None
     notes: tuple[str, ...]
     files: dict[str, _File]
+    retrained: Checkpoint | None = None
 
 
 def decode(data: bytes) -> tuple[Run, dict[str, str]]:
@@ -186,6 +188,7 @@ def _run(file: _RunFile, verdict: Verdict) -> Run:
         seconds=file.seconds,
         limit=file.limit,
         notes=file.notes,
+        retrained=file.retrained,
     )
 
 

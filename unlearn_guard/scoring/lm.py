@@ -9,6 +9,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from unlearn_guard.errors import ScoringError
+from unlearn_guard.scoring.answers import Nats, Written
 from unlearn_guard.scoring.batches import batches_of, rows_of
 from unlearn_guard.scoring.forward import Answer, Forward
 from unlearn_guard.scoring.generation import Generation, generate, read_generation
@@ -78,8 +79,11 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         pairs = [(tuple(context), tuple(continuation)) for _, context, continuation in requests]
         return self._answer(pairs, lambda index: f"request {index}", report=True)
 
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
-        """Log-likelihood in nats of each whole text, in windows of the model's length that each predict new tokens."""
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Nats]:  # noqa: ARG002
+        """Log-likelihood in nats of each whole text, in windows of the model's length that each predict new tokens.
+
+        As in HFLM, the sum counts a BOS that the tokenizer writes before the text; the answer's `tokens` do not.
+        """
         texts = self.tokens.texts([request.args[0] for request in requests])
         pairs: list[Pair] = []
         owners: list[int] = []
@@ -91,11 +95,14 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
                 pairs.append((tuple(context), tuple(continuation)))
                 owners.append(index)
         answers = self._answer(pairs, lambda index: _name(requests[owners[index]]), report=False)
-        totals = [0.0] * len(requests)
+        nats: list[list[float]] = [[] for _ in requests]
         for owner, (likelihood, _) in zip(owners, answers, strict=True):
-            totals[owner] += likelihood
+            nats[owner].extend(likelihood.tokens)
         self._report(len(requests))
-        return totals
+        return [Nats.of(tuple(each), skip=self._written_bos(text)) for each, text in zip(nats, texts, strict=True)]
+
+    def _written_bos(self, text: tuple[int, ...]) -> int:
+        return int(self.tokens.bos is not None and text[:1] == (self.tokens.bos,))
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """The greedy continuation of each context, up to its stop strings."""
@@ -126,7 +133,8 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         self, batch: Sequence[int], contexts: Sequence[tuple[int, ...]], wanted: Generation, requests: list[Instance]
     ) -> list[str]:
         prompts = [contexts[index][-self._room(wanted) :] for index in batch]
-        return generate(self._forward, self.tokens, prompts, wanted, lambda row: _name(requests[batch[row]]))
+        texts = generate(self._forward, self.tokens, prompts, wanted, lambda row: _name(requests[batch[row]]))
+        return [Written.by(self.tokenizer, text, length=wanted.length) for text in texts]
 
     def _answer(self, pairs: Sequence[Pair], name: Callable[[int], str], *, report: bool) -> list[Answer]:
         rows, truncated = rows_of(pairs, self.max_length)

@@ -13,9 +13,10 @@ from lm_eval.api.instance import Instance
 from unlearn_guard.errors import SuiteError, near
 from unlearn_guard.records import Task
 from unlearn_guard.scoring.generation import read_generation
-from unlearn_guard.scoring.loading import BROKEN_TASK, Loaded, load_tasks, quiet
+from unlearn_guard.scoring.loading import BROKEN_TASK, Loaded, from_hub, load_tasks, quiet
 from unlearn_guard.scoring.suites import Suite, TaskSpec
 from unlearn_guard.scoring.tokens import Tokens, fingerprint
+from unlearn_guard.scoring.vendored import Vendored
 
 CHANCE_TOLERANCE = 0.005
 """How far a suite's chance may lie from the choices' own, so that it can be written with two digits."""
@@ -82,20 +83,33 @@ class Rendered:
 
 
 def render(
-    suite: Suite, *, limit: int | None = None, seed: int = 0, defaults: bool = True, data_dir: Path | None = None
+    suite: Suite,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    defaults: bool = True,
+    data_dir: Path | None = None,
+    verify: bool = True,
 ) -> Rendered:
     """Render every task of a suite, each question once.
 
     `limit` asks the first items of each task only; `seed` draws few-shot examples; `defaults` lets names
-    that the suite's folders do not define be lm-eval's own; `data_dir` holds vendored datasets. Raises
-    SuiteError: a broken definition, a missing dataset, a metric that is not a mean over items, a chance
-    that the choices contradict.
+    that the suite's folders do not define be lm-eval's own; `data_dir` holds vendored datasets, and its
+    manifest's digests must be those of the items. Raises SuiteError: a broken definition, a missing dataset, a
+    metric that is not a mean over items, a chance that the choices contradict, other items than were pulled.
     """
     if limit is not None and limit < 1:
         raise SuiteError(f"a limit of {limit} items", fix="Ask at least one item, or leave --limit out.")
     names = [spec.name for spec in suite.tasks]
-    loaded = load_tasks(names, suite.include, defaults=defaults, data_dir=data_dir, seed=seed)
+    data = Vendored(data_dir) if data_dir is not None else None
+    loaded = load_tasks(names, suite.include, defaults=defaults, data=data, seed=seed)
     tasks = tuple(_render(each, spec, limit, seed) for each, spec in zip(loaded, suite.tasks, strict=True))
+    if (
+        data is not None and verify and limit is None
+    ):  # of part of the items no digest is known, and such a run never passes
+        for task in tasks:
+            if any(from_hub(leaf.task) for leaf in task.leaves):
+                data.check_items(task.task.name, task.task.items, items_digest(task))
     return Rendered(suite=suite, tasks=tasks, limit=limit, seed=seed)
 
 
@@ -113,6 +127,8 @@ def _render(loaded: Loaded, spec: TaskSpec, limit: int | None, seed: int) -> Ren
         chance=spec.chance,
         items=len(items),
         digest=_digest(spec, leaves),
+        measure=spec.measure,
+        retrained=spec.retrained,
     )
     return RenderedTask(task=task, leaves=leaves)
 
@@ -140,9 +156,15 @@ def _item(task: Any, name: str, requests: list[Instance], path: Path) -> Item:
     return Item(
         id=name,
         prompt=_sha256([[request.request_type, *request.args] for request in requests]),
-        target=str(task.doc_to_target(requests[0].doc)),
+        target=_target(task, requests[0]),
         requests=tuple(requests),
     )
+
+
+def _target(task: Any, request: Instance) -> str:
+    """The right answer; of a text that is scored whole its hash, so that a run directory does not hold the text."""
+    target = str(task.doc_to_target(request.doc))
+    return f"sha256:{_sha256(target)}" if request.request_type == "loglikelihood_rolling" else target
 
 
 def _check_request(request: Instance, path: Path) -> None:
@@ -212,6 +234,11 @@ def _digest(spec: TaskSpec, leaves: Iterable[Leaf]) -> str:
             ],
         ]
     )
+
+
+def items_digest(task: RenderedTask) -> str:
+    """Sha256 of a task's questions and right answers, in order, whoever counts them and however."""
+    return _sha256([[item.id, item.prompt, item.target] for item in task.items])
 
 
 def _options(item: Item) -> list[Any]:

@@ -14,12 +14,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unlearn_guard.errors import Defect, SuiteError, near
-from unlearn_guard.records import WEIGHTS, Role
+from unlearn_guard.records import SUITE, WEIGHTS, Role
 from unlearn_guard.resources import bundled
 from unlearn_guard.scoring.yaml_file import line_of, read_mapping
 
 NEUTRAL = "neutral"
 """The source of prompt pairs that puts a neutral stem in the place of a lettered question's."""
+
+CALIBRATION_SAMPLES = 128
+"""How many calibration texts GPTQ and AWQ take where a suite does not say."""
+
+SWAPPED = "swapped"
+"""The source of prompt pairs that puts another item's question in the place of a question with a written answer."""
 
 RETAIN_TASKS = "retain"
 """The calibration source that takes the prompts of the suite's retain tasks."""
@@ -30,22 +36,27 @@ class TaskSpec:
     """One lm-eval task or group of a suite, the metric that counts, and what a model that knows nothing scores.
 
     `pairs` is where a forget task's clean and corrupted prompts for attribution come from: a JSON Lines
-    file, the word `neutral` (its lettered questions under a stem that asks nothing), or None.
+    file, the word `neutral` (its lettered questions under a stem that asks nothing) or `swapped` (its written
+    answers under another item's question), or None. `measure` and
+    `retrained` are `records.Task`'s.
     """
 
     name: str
     role: Role
     metric: str
     chance: float
-    pairs: Path | Literal["neutral"] | None = None
+    pairs: Path | Literal["neutral", "swapped"] | None = None
+    measure: str | None = None
+    retrained: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A named set of forget and retain tasks.
+    """A named set of forget and retain tasks, and of probes: tasks whose items together make one number.
 
     `include` are the folders in which its own task definitions lie. `calibration` is a JSON Lines file
-    of {"text"}, the word `retain` for the retain tasks' prompts, or None where the suite names no source.
+    of {"text"}, the word `retain` for the retain tasks' prompts, or None where the suite names no source;
+    `calibration_samples` is how many of its texts GPTQ and AWQ take.
     """
 
     name: str
@@ -56,11 +67,13 @@ class Suite:
     include: tuple[Path, ...]
     calibration: Path | Literal["retain"] | None
     path: Path
+    probe: tuple[TaskSpec, ...] = ()
+    calibration_samples: int = CALIBRATION_SAMPLES
 
     @property
     def tasks(self) -> tuple[TaskSpec, ...]:
-        """Forget tasks, then retain tasks, in the file's order."""
-        return self.forget + self.retain
+        """Forget tasks, then retain tasks, then probes, in the file's order."""
+        return self.forget + self.retain + self.probe
 
 
 class _Strict(BaseModel):
@@ -75,11 +88,20 @@ class _Task(_Strict):
     metric: _Text
     chance: Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
     pairs: _Text | None = None
+    measure: Literal["model_utility"] | None = None
+
+
+class _Probe(_Strict):
+    task: _Text
+    metric: _Text
+    measure: Literal["privleak", "forget_quality"]
+    retrained: Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)] | None = None
 
 
 class _Calibration(_Strict):
     file: _Text | None = None
     tasks: Literal["retain"] | None = None
+    samples: Annotated[int, Field(ge=1, le=4096)] = CALIBRATION_SAMPLES
 
 
 class _File(_Strict):
@@ -89,6 +111,7 @@ class _File(_Strict):
     description: _Text
     forget: Annotated[list[_Task], Field(min_length=1)]
     retain: Annotated[list[_Task], Field(min_length=1)]
+    probe: list[_Probe] = []
     include: list[_Text] = []
     calibration: _Calibration | None = None
 
@@ -156,19 +179,40 @@ def _read(path: Path) -> Suite:
         include=tuple((root / folder).resolve() for folder in file.include),
         calibration=_calibration(file.calibration, root),
         path=path,
+        probe=tuple(_probe(each) for each in file.probe),
+        calibration_samples=file.calibration.samples if file.calibration is not None else CALIBRATION_SAMPLES,
     )
 
 
 def _specs(tasks: Iterable[_Task], role: Role, root: Path) -> tuple[TaskSpec, ...]:
     return tuple(
-        TaskSpec(name=each.task, role=role, metric=each.metric, chance=each.chance, pairs=_pairs(each.pairs, root))
+        TaskSpec(
+            name=each.task,
+            role=role,
+            metric=each.metric,
+            chance=each.chance,
+            pairs=_pairs(each.pairs, root),
+            measure=each.measure,
+        )
         for each in tasks
     )
 
 
-def _pairs(source: str | None, root: Path) -> Path | Literal["neutral"] | None:
-    if source is None or source == NEUTRAL:
-        return None if source is None else "neutral"
+def _probe(each: _Probe) -> TaskSpec:
+    """A probe has no chance level: no drop is derived from it."""
+    return TaskSpec(
+        name=each.task,
+        role=Role.PROBE,
+        metric=each.metric,
+        chance=0.0,
+        measure=each.measure,
+        retrained=each.retrained,
+    )
+
+
+def _pairs(source: str | None, root: Path) -> Path | Literal["neutral", "swapped"] | None:
+    if source is None or source in (NEUTRAL, SWAPPED):
+        return source  # type: ignore[return-value]  # one of the two words
     return (root / source).resolve()
 
 
@@ -182,7 +226,9 @@ def _conflicts(path: Path, content: Any, file: _File) -> list[Defect]:
     """What is well formed but cannot be meant."""
     defects = []
     named = [
-        (section, index, each) for section in ("forget", "retain") for index, each in enumerate(getattr(file, section))
+        (section, index, each)
+        for section in ("forget", "retain", "probe")
+        for index, each in enumerate(getattr(file, section))
     ]
     counts = Counter(each.task for _, _, each in named)
     seen: set[str] = set()
@@ -190,10 +236,12 @@ def _conflicts(path: Path, content: Any, file: _File) -> list[Defect]:
         where = _where(path, content, (section, index, "task"))
         if counts[each.task] > 1 and each.task in seen:
             defects.append(Defect(where=where, found=f"task {each.task!r} a second time", expected="each task once"))
-        if each.task == WEIGHTS:
+        if each.task in (WEIGHTS, SUITE):
             defects.append(
-                Defect(where=where, found=f"task {WEIGHTS!r}", expected="another name: this one is reserved")
+                Defect(where=where, found=f"task {each.task!r}", expected="another name: this one is reserved")
             )
+        if section == "forget" and each.measure is not None:
+            defects.append(Defect(where=where, found="model_utility of a forget task", expected="it of retain tasks"))
         seen.add(each.task)
     if file.name != path.stem:
         where = _where(path, content, ("name",))
@@ -216,8 +264,10 @@ def _missing(path: Path, content: Any, file: _File, root: Path) -> list[Defect]:
             where = _where(path, content, (section, index, "pairs"))
             if each.pairs is not None and section == "retain":
                 defects.append(Defect(where=where, found="pairs of a retain task", expected="pairs of forget tasks"))
-            elif each.pairs not in (None, NEUTRAL) and not (root / each.pairs).is_file():
-                defects.append(Defect(where=where, found=f"{each.pairs!r}", expected=f"`neutral` or a file in {root}"))
+            elif each.pairs not in (None, NEUTRAL, SWAPPED) and not (root / each.pairs).is_file():
+                defects.append(
+                    Defect(where=where, found=f"{each.pairs!r}", expected=f"`neutral`, `swapped` or a file in {root}")
+                )
     source = file.calibration.file if file.calibration is not None else None
     if source is not None and not (root / source).is_file():
         where = _where(path, content, ("calibration", "file"))
@@ -235,7 +285,7 @@ def _defect(path: Path, content: Any, error: Any) -> Defect:
     location = tuple(error["loc"])
     where = f"{_where(path, content, location)}: {'.'.join(str(part) for part in location)}"
     if error["type"] == "extra_forbidden":
-        models: tuple[type[BaseModel], ...] = (_File, _Calibration, _Task)
+        models: tuple[type[BaseModel], ...] = (_File, _Calibration, _Probe if location[0] == "probe" else _Task)
         known = models[len(location) - 1].model_fields
         return Defect(
             where=where, found="an unknown key", expected="one that is known", fix=near(str(location[-1]), known)
