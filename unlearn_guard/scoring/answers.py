@@ -14,10 +14,10 @@ class Nats(float):
     tokens: tuple[float, ...]
 
     @classmethod
-    def of(cls, tokens: tuple[float, ...], *, skip: int = 0) -> "Nats":
-        """The sum of all; `skip` leaves the first few, which are not of the text (a BOS), out of `tokens`."""
+    def of(cls, tokens: tuple[float, ...]) -> "Nats":
+        """The sum over these tokens, which it remembers."""
         self = cls(sum(tokens))
-        self.tokens = tokens[skip:]
+        self.tokens = tokens
         return self
 
 

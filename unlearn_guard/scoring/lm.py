@@ -82,9 +82,10 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Nats]:  # noqa: ARG002
         """Log-likelihood in nats of each whole text, in windows of the model's length that each predict new tokens.
 
-        As in HFLM, the sum counts a BOS that the tokenizer writes before the text; the answer's `tokens` do not.
+        One BOS stands before it and is not scored. HFLM, unless told `add_bos_token=False`, has two where the
+        tokenizer writes one itself, and scores the second.
         """
-        texts = self.tokens.texts([request.args[0] for request in requests])
+        texts = [self._without_bos(text) for text in self.tokens.texts([request.args[0] for request in requests])]
         pairs: list[Pair] = []
         owners: list[int] = []
         for index, text in enumerate(texts):
@@ -99,10 +100,10 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         for owner, (likelihood, _) in zip(owners, answers, strict=True):
             nats[owner].extend(likelihood.tokens)
         self._report(len(requests))
-        return [Nats.of(tuple(each), skip=self._written_bos(text)) for each, text in zip(nats, texts, strict=True)]
+        return [Nats.of(tuple(each)) for each in nats]
 
-    def _written_bos(self, text: tuple[int, ...]) -> int:
-        return int(self.tokens.bos is not None and text[:1] == (self.tokens.bos,))
+    def _without_bos(self, text: tuple[int, ...]) -> tuple[int, ...]:
+        return text[1:] if self.tokens.bos is not None and text[:1] == (self.tokens.bos,) else text
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """The greedy continuation of each context, up to its stop strings."""
