@@ -10,23 +10,11 @@ from unlearn_guard.scoring.pulling import pull
 from unlearn_guard.scoring.suites import load_suite
 
 WORDS = [
-    "amber",
-    "basalt",
-    "cedar",
-    "damson",
-    "ember",
-    "fjord",
-    "garnet",
-    "heather",
-    "indigo",
-    "juniper",
-    "kelp",
-    "larch",
-    "marl",
-    "nettle",
-    "osier",
-    "peat",
+    first + last
+    for first in ["am", "bas", "ced", "dam", "em", "fjo", "gar", "hea", "in", "jun", "ke", "lar"]
+    for last in ["ber", "alt", "ar", "son", "ta"]
 ]
+
 SUBJECTS = ("abstract_algebra", "high_school_us_history", "world_religions")
 
 

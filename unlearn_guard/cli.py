@@ -145,6 +145,7 @@ def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--retrained", metavar="PATH", help="A model that never saw the forget set: what probes (privleak) compare with."
 )
+@click.option("--apply-chat-template", is_flag=True, help="Ask through base's chat template, as deployed.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run directory.  [default: runs/NAME-DIGEST]")
 @click.option("--junitxml", type=click.Path(path_type=Path), metavar="FILE", help="Also write one JUnit case a limit.")
 @finding

@@ -21,7 +21,15 @@ from unlearn_guard.judging.derive import derive, unknown
 from unlearn_guard.judging.draft import PolicyDraft
 from unlearn_guard.judging.gate import judge
 from unlearn_guard.judging.thresholds import read_policy, resolve
-from unlearn_guard.measuring import Bench, Progress, Silent, Stopwatch, assert_made_from, assert_precisions
+from unlearn_guard.measuring import (
+    Bench,
+    Progress,
+    Silent,
+    Stopwatch,
+    assert_made_from,
+    assert_precisions,
+    open_tokenizer,
+)
 from unlearn_guard.quantizers.protocol import Calibration, Placement
 from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
@@ -31,6 +39,7 @@ from unlearn_guard.runs.claim import claim
 from unlearn_guard.runs.directory import ATTRIBUTION, LOG, abandon, clear, write_run
 from unlearn_guard.runs.store import Store, default_root
 from unlearn_guard.scoring.calibration import calibration_texts
+from unlearn_guard.scoring.chat import Chat
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.rendering import Rendered
 from unlearn_guard.scoring.suites import load_suite
@@ -92,7 +101,8 @@ def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: 
     retrained = _open_retrained(request, base, watch)
     with watch.stage("render the suite"):
         suite = load_suite(settled.suite, request.tasks_dirs)
-        rendered = render(suite, limit=request.limit, seed=request.seed, data_dir=request.data_dir)
+        chat = Chat(open_tokenizer(base.checkpoint.path)) if request.apply_chat_template else None
+        rendered = render(suite, limit=request.limit, seed=request.seed, data_dir=request.data_dir, chat=chat)
     return Ready(
         candidate=candidate,
         artifacts=artifacts,
@@ -100,7 +110,7 @@ def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: 
         policy=resolve(draft, rendered.records, known_precisions()),
         settled=settled,
         bench=_bench(request, settled, rendered, base, watch),
-        notes=(*settled.notes, *candidate.notes, *notes),
+        notes=(*settled.notes, *candidate.notes, *notes, *rendered.notes),
     )
 
 
@@ -135,6 +145,7 @@ def _measure(
         base=base,
         candidate=candidate,
         retrained=retrained,
+        prompts=bench.rendered.prompts(bench.tokenizer),
         tasks=bench.rendered.records,
         measurements=measurements,
         verdict=verdict,

@@ -169,17 +169,34 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskScore:
-    """A task's answers by one model at one precision, and the metric lm-eval aggregated from them."""
+    """A task's answers by one model at one precision, and the metric lm-eval aggregated from them.
+
+    `truncated` items were longer than the model takes and lost the beginning of their prompt.
+    """
 
     task: Task
     subject: str
     precision: str
     samples: tuple[Sample, ...]
     measurement: Measurement
+    truncated: int = 0
 
     def __post_init__(self) -> None:
         if len(self.samples) != self.task.items:
             raise ValueError(f"{self.task.name}: {len(self.samples)} answers to {self.task.items} items")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """How a task's prompts were made: examples shown, chat template or none, and the first token ids of one of them.
+
+    A few ids tell a missing or doubled BOS and a wrong template; they are too few to tell a question.
+    """
+
+    task: str
+    few_shot: int
+    chat_template: bool
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,3 +367,4 @@ class Run:
     limit: int | None = None
     notes: tuple[str, ...] = field(default=())
     retrained: Checkpoint | None = None
+    prompts: tuple[Prompt, ...] = ()

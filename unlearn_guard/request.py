@@ -40,6 +40,7 @@ class Request:
     data_dir: Path | None = None
     tasks_dirs: tuple[Path, ...] = ()
     retrained: str | None = None
+    apply_chat_template: bool = False
 
     @property
     def policy(self) -> str:

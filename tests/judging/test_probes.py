@@ -36,7 +36,7 @@ def quality(ratios, subject=CANDIDATE, precision="full"):
 
 def named(scores, retrained=None, subject=CANDIDATE):
     found = derive(scores, base=BASE, candidate=CANDIDATE, seed=0, retrained=retrained)
-    return {each.name: each for each in found if each.subject == subject}
+    return {each.name: each for each in found if each.subject == subject and each.metric != "truncated"}
 
 
 def test_auc_by_hand():
@@ -164,6 +164,8 @@ def suite_tasks():
         ("forget_quality", "truths", 0.05),
         ("forget_truth_ratio", "truths", 0.5),
         ("model_utility", "suite", 0.5),
+        ("truncated", "gone", 0),
+        ("truncated", "leak", 0),
     ],
 )
 def test_a_policy_may_limit_every_measure(metric, task, low):

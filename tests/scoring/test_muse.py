@@ -84,7 +84,7 @@ class Planted:
         self.passages, self.answers, self.texts = dict(passages), dict(answers), set(texts)
 
     def __call__(self, model, tokens, *, batch_size, precision, progress):
-        self.truncated, self.max_length, self.tokenizer = 0, 4096, tokens.tokenizer
+        self.truncated, self.max_length, self.tokenizer = set(), 4096, tokens.tokenizer
         return self
 
     def generate_until(self, requests):

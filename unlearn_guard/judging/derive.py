@@ -45,7 +45,11 @@ def derive(
         raise ScoringError("base and candidate have the same digest, so nothing can be compared")
     table = Table(scores, subjects=(base, candidate, *([retrained] if retrained is not None else [])))
     found = [_with_error(score, seed) for score in scores]
-    trusted = {(m.task, m.precision): _above_chance(m, table) for m in found if m.subject == base}
+    found += [_truncated(score) for score in scores]
+    own = {task.name: task.metric for task in table.tasks}
+    trusted = {
+        (m.task, m.precision): _above_chance(m, table) for m in found if m.subject == base and m.metric == own[m.task]
+    }
     for comparison in _comparisons(table, base, candidate, trusted):
         measurement = comparison.measure(candidate, seed)
         if measurement is not None:
@@ -68,6 +72,13 @@ def unknown(scores: Sequence[TaskScore], *, base: str, seed: int) -> tuple[str, 
 def _above_chance(measurement: Measurement, table: Table) -> bool:
     interval = measurement.interval(KNOWS)
     return interval is not None and interval.low > table.task(measurement.task).chance
+
+
+def _truncated(score: TaskScore) -> Measurement:
+    """How many items lost the beginning of their prompt; a number to forbid, because what was cut was not asked."""
+    return replace(
+        score.measurement, metric="truncated", value=float(score.truncated), stderr=None, intervals=(), p_value=None
+    )
 
 
 def _with_error(score: TaskScore, seed: int) -> Measurement:

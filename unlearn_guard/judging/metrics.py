@@ -22,14 +22,15 @@ class Asks(StrEnum):
     ANY = "every task"
     TASKS = "forget and retain tasks"
     PROBE = "probes"
+    ALL = "every task, probes too"
     WEIGHTS = "the weights"
     SUITE = "the suite as a whole"
 
     def admits(self, role: Role) -> bool:
         """Whether a task of this role has the metric."""
         if role is Role.PROBE:
-            return self in (Asks.ANY, Asks.PROBE)
-        return self in (Asks.ANY, Asks.TASKS) or self is (Asks.FORGET if role is Role.FORGET else Asks.RETAIN)
+            return self in (Asks.ANY, Asks.ALL, Asks.PROBE)
+        return self in (Asks.ANY, Asks.ALL, Asks.TASKS) or self is (Asks.FORGET if role is Role.FORGET else Asks.RETAIN)
 
 
 class Where(StrEnum):
@@ -93,6 +94,7 @@ METRICS: dict[str, Metric] = {
         _metric(FORGET_QUALITY, Asks.PROBE, Where.EVERYWHERE, _SHARE, "p-value", Property.FORGETTING),
         _metric("forget_truth_ratio", Asks.PROBE, Where.EVERYWHERE, _SHARE, "truth ratio", Property.FORGETTING),
         _metric(MODEL_UTILITY, Asks.SUITE, Where.EVERYWHERE, _SHARE, "harmonic mean", Property.RETENTION),
+        _metric("truncated", Asks.ALL, Where.EVERYWHERE, (0.0, math.inf), "items", Property.REPORTED),
         _metric("code_flip_rate", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of codes", Property.REPORTED),
         _metric("update_to_bin", Asks.WEIGHTS, Where.NF4_ONLY, (0.0, math.inf), "bin widths", Property.REPORTED),
         _metric("floor_survival", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of weights", Property.REPORTED),

@@ -16,6 +16,7 @@ from unlearn_guard.records import (
     Limit,
     Measurement,
     Policy,
+    Prompt,
     Property,
     Run,
     Stage,
@@ -59,6 +60,7 @@ def encode(run: Run, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "limit": run.limit,
         "notes": list(run.notes),
         "retrained": _checkpoint(run.retrained) if run.retrained is not None else None,
+        "prompts": [asdict(prompt) for prompt in run.prompts],
         "files": files,
     }
 
@@ -144,6 +146,7 @@ class _RunFile(_Model):
     notes: tuple[str, ...]
     files: dict[str, _File]
     retrained: Checkpoint | None = None
+    prompts: tuple[Prompt, ...] = ()
 
 
 def decode(data: bytes) -> tuple[Run, dict[str, str]]:
@@ -189,6 +192,7 @@ def _run(file: _RunFile, verdict: Verdict) -> Run:
         limit=file.limit,
         notes=file.notes,
         retrained=file.retrained,
+        prompts=file.prompts,
     )
 
 

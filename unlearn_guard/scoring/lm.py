@@ -26,8 +26,8 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
     """A causal model that answers lm-eval's three kinds of request, the same way at every precision.
 
     Log-likelihoods equal those of lm-eval's own HFLM on the same model; lettered choices are one row,
-    scored at its last position. Batches depend on the requests and `batch_size` alone. `truncated` counts
-    the requests whose context was longer than the model takes and lost its beginning, as HFLM has it.
+    scored at its last position. Batches depend on the requests and `batch_size` alone. `truncated` holds
+    the items whose context was longer than the model takes and lost its beginning, as HFLM has it.
 
     `precision` is only told in messages; `progress` is called with the number of requests just answered.
     """
@@ -46,7 +46,7 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         self.tokenizer = tokens.tokenizer
         self.batch_size = batch_size
         self.max_length = max_length_of(model, tokens.tokenizer)
-        self.truncated = 0
+        self.truncated: set[str] = set()
         self._progress = progress
         pad = tokens.tokenizer.pad_token_id
         # Padding is masked, so any id of the vocabulary will do.
@@ -114,7 +114,7 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         texts: dict[int, str] = {}
         for wanted, members in groups.items():
             room = self._room(wanted)
-            self.truncated += sum(len(contexts[index]) > room for index in members)
+            self.truncated |= {_name(requests[index]) for index in members if len(contexts[index]) > room}
             members.sort(key=lambda index: (-len(contexts[index]), contexts[index]))
             for start in range(0, len(members), self.batch_size):
                 batch = members[start : start + self.batch_size]
@@ -139,7 +139,7 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
 
     def _answer(self, pairs: Sequence[Pair], name: Callable[[int], str], *, report: bool) -> list[Answer]:
         rows, truncated = rows_of(pairs, self.max_length)
-        self.truncated += len(truncated)
+        self.truncated |= {name(index) for index in truncated}
         answers: dict[int, Answer] = {}
         for batch in batches_of(rows, self.batch_size):
             scored = self._forward.score(batch, name)
