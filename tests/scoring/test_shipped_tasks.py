@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import runpy
 import shutil
 import time
 from pathlib import Path
@@ -52,6 +53,22 @@ def test_ifeval_asks_what_lm_evals_own_asks(monkeypatch):
     monkeypatch.setattr("nltk.data.find", lambda name: name)  # lm-eval would download it on import
     rows = [{**row, "kwargs": [{"num": None}]} for row in ifeval()]  # a struct without fields cannot be stored
     assert built("ifeval", rows, TASKS / "ifeval") == built("ifeval", rows, shipped_tree() / "ifeval")
+
+
+def test_ifeval_counts_as_lm_eval_does_and_names_what_is_missing(monkeypatch):
+    count = runpy.run_path(str(TASKS / "ifeval" / "utils.py"))["process_results"]
+    monkeypatch.setattr("nltk.data.find", lambda name: name)
+    free, low = ifeval()
+    assert count(free, ["An oak."]) == {"prompt_level_strict_acc": True, "prompt_level_loose_acc": True}
+    assert not count(free, ["An oak, a beech."])["prompt_level_strict_acc"]
+    assert count(low, ["this is all in small letters and plain english."])["prompt_level_strict_acc"]
+
+    def missing(name):
+        raise LookupError(name)
+
+    monkeypatch.setattr("nltk.data.find", missing)
+    with pytest.raises(ValueError, match="nltk.downloader punkt_tab"):
+        count(free, ["An oak."])
 
 
 def test_a_changed_prompt_would_be_seen(tmp_path):

@@ -176,12 +176,18 @@ def _read(path: Path) -> Suite:
         description=file.description,
         forget=_specs(file.forget, Role.FORGET, root),
         retain=_specs(file.retain, Role.RETAIN, root),
-        include=tuple((root / folder).resolve() for folder in file.include),
+        include=tuple(_folder(root, folder).resolve() for folder in file.include),
         calibration=_calibration(file.calibration, root),
         path=path,
         probe=tuple(_probe(each) for each in file.probe),
         calibration_samples=file.calibration.samples if file.calibration is not None else CALIBRATION_SAMPLES,
     )
+
+
+def _folder(root: Path, name: str) -> Path:
+    """A folder beside the suite; where there is none, the shipped one of this name."""
+    own = root / name
+    return own if own.is_dir() else bundled("tasks") / name
 
 
 def _specs(tasks: Iterable[_Task], role: Role, root: Path) -> tuple[TaskSpec, ...]:
@@ -256,9 +262,10 @@ def _missing(path: Path, content: Any, file: _File, root: Path) -> list[Defect]:
     """Folders and files that the suite names and that are not there."""
     defects = []
     for index, folder in enumerate(file.include):
-        if not (root / folder).is_dir():
+        if not _folder(root, folder).is_dir():
             where = _where(path, content, ("include", index))
-            defects.append(Defect(where=where, found=f"{folder!r}", expected=f"a folder in {root}"))
+            expected = f"a folder in {root}, or a shipped one (wmdp, mmlu, ifeval, muse, tofu)"
+            defects.append(Defect(where=where, found=f"{folder!r}", expected=expected))
     for section in ("forget", "retain"):
         for index, each in enumerate(getattr(file, section)):
             where = _where(path, content, (section, index, "pairs"))
