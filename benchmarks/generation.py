@@ -42,9 +42,8 @@ def main() -> None:
         texts[size] = lm.generate_until(requests)
         wall, busy[size] = time.perf_counter() - start, time.process_time() - before
         print(f"batches of {size:3}: {wall:6.2f} s, {busy[size]:6.2f} s of processor", flush=True)
-    print(
-        f"{busy[1] / busy[options.batch_size]:.1f} times as fast; the same texts: {texts[1] == texts[options.batch_size]}"
-    )
+    ratio, same = busy[1] / busy[options.batch_size], texts[1] == texts[options.batch_size]
+    print(f"{ratio:.1f} times as fast; the same texts: {same}")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_ifeval_counts_as_lm_eval_does_and_names_what_is_missing(monkeypatch):
         raise LookupError(name)
 
     monkeypatch.setattr("nltk.data.find", missing)
-    with pytest.raises(ValueError, match="nltk.downloader punkt_tab"):
+    with pytest.raises(ValueError, match=r"nltk\.downloader punkt_tab"):
         count(free, ["An oak."])
 
 
