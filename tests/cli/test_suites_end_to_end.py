@@ -122,7 +122,7 @@ def test_the_retrained_model_itself_leaks_nothing(check, planted: Path) -> None:
 @pytest.mark.parametrize("suite", ["muse-books", "tofu", "tofu-forget01", "tofu-forget05"])
 def test_every_suite_runs_end_to_end(check, planted: Path, suite: str) -> None:
     done, run = check(suite, "", "--retrained", str(planted / "retrained"))
-    assert done.status in (1, 5), done.text  # nothing was planted here for base to know
+    assert done.status in (0, 1, 5), done.text  # a verdict, whatever it is: the same book stands in for all
     found = numbers(run)
     assert {key[3] for key in found} == {"full", "nf4"}
     if suite.startswith("tofu"):
