@@ -87,7 +87,7 @@ def test_a_file_of_pairs_is_taken_as_it_is(tmp_path: Path, words: PreTrainedToke
 
 
 def test_a_missing_file_of_pairs_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match=r"`neutral` or a file"):
+    with pytest.raises(SuiteError, match=r"`swapped` or a file"):
         load_suite(suite(tmp_path, ", pairs: toy/nowhere.jsonl"))
 
 

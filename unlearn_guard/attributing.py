@@ -1,5 +1,6 @@
 """The `attribute` command and what it shares with `check`: where prompt pairs come from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from unlearn_guard.attribution.circuit import edge_circuit
 from unlearn_guard.attribution.eap_ig import attribute
 from unlearn_guard.attribution.faithfulness import faithfulness
 from unlearn_guard.attribution.graph import EdgeSet
-from unlearn_guard.attribution.prompts import Pair, lettered_pair, read_pairs
+from unlearn_guard.attribution.prompts import Pair, lettered_pair, read_pairs, swapped_pairs
 from unlearn_guard.attribution.scores import ItemScores
 from unlearn_guard.errors import SuiteError, UsageError, near
 from unlearn_guard.intake import Intake, assert_tensors, assert_unchanged, expected_tensors
@@ -17,14 +18,14 @@ from unlearn_guard.records import FULL
 from unlearn_guard.registry import quantizer
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.rendering import Rendered
-from unlearn_guard.scoring.suites import NEUTRAL, load_suite
+from unlearn_guard.scoring.suites import NEUTRAL, SWAPPED, load_suite
 
 PAIRS = 50
 """Forget questions attributed on when the suite has no file of pairs: the paper's number (Section 4, phase 1)."""
 
 
 def suite_pairs(rendered: Rendered, tokenizer: Any) -> dict[str, tuple[Pair, ...]]:
-    """The prompt pairs of each forget task: the suite's file, or its own questions where that says `neutral`.
+    """The prompt pairs of each forget task: the suite's file, or its own questions (`neutral`, `swapped`).
 
     A task for which the suite names no source is left out, so that limits on its attribution stay unmeasured.
     """
@@ -37,6 +38,9 @@ def suite_pairs(rendered: Rendered, tokenizer: Any) -> dict[str, tuple[Pair, ...
         elif source == NEUTRAL:
             items = [(leaf.task, item) for leaf in each.leaves for item in leaf.items][:PAIRS]
             found[each.task.name] = tuple(_neutral(task, item, tokenizer) for task, item in items)
+        elif source == SWAPPED:
+            asked = [(str(item.requests[0].args[0]), item.target) for item in each.items]
+            found[each.task.name] = swapped_pairs(tokenizer, asked, where=each.task.name)[:PAIRS]
     return found
 
 
@@ -50,6 +54,8 @@ def attribute_model(
     edges: str,
     steps: int,
     faithful: int | None,
+    data_dir: Path | None = None,
+    tasks_dirs: Sequence[Path] = (),
 ) -> tuple[str, ItemScores, float | None]:
     """One model as it lies on disk, on a suite's forget task or a file of pairs: the task's name and its scores.
 
@@ -64,7 +70,7 @@ def attribute_model(
     if pairs is not None:
         known = {pairs.stem: read_pairs(pairs, tokenizer)}
     else:
-        known = suite_pairs(render(load_suite(str(suite))), tokenizer)
+        known = suite_pairs(render(load_suite(str(suite), tasks_dirs), data_dir=data_dir), tokenizer)
     name = task or next(iter(known), "")
     if name not in known:
         raise UsageError(f"there are no prompt pairs for task {name!r}", fix=near(name, known) or "The suite has none.")

@@ -85,6 +85,22 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     return names
 
 
+def finding(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where suites, tasks and their data lie, shared by every command that renders a suite."""
+    folder = click.Path(exists=True, file_okay=False, path_type=Path)
+    command = click.option(
+        "--tasks-dir",
+        "tasks_dirs",
+        type=folder,
+        multiple=True,
+        metavar="DIR",
+        help="Also look for suites here: NAME.yaml or suites/NAME.yaml.",
+    )(command)
+    return click.option(
+        "--data-dir", type=folder, metavar="DIR", help="Read datasets from here (`data pull`), never from a network."
+    )(command)
+
+
 def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how to measure, shared by every command that does."""
     options = (
@@ -129,8 +145,13 @@ def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
     callback=_artifact,
     help="Score this quantized model instead of making one.",
 )
+@click.option(
+    "--retrained", metavar="PATH", help="A model that never saw the forget set: what probes (privleak) compare with."
+)
+@click.option("--apply-chat-template", is_flag=True, help="Ask through base's chat template, as deployed.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run directory.  [default: runs/NAME-DIGEST]")
 @click.option("--junitxml", type=click.Path(path_type=Path), metavar="FILE", help="Also write one JUnit case a limit.")
+@finding
 @measuring
 def check(checkpoint: str, junitxml: Path | None, quiet: bool, **options: Any) -> int:
     """Measure CHECKPOINT and judge it: has it unlearned, and does that survive quantization?
@@ -236,6 +257,7 @@ def inspect(checkpoint: str, base: str | None) -> int:
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="SCORES.json")
 @click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True)
 @click.option("--dtype", type=click.Choice(_DTYPES), default="auto", show_default="float32 on cpu, bfloat16 on cuda")
+@finding
 def attribute(model: str, out: Path, **options: Any) -> int:
     """Find the circuit of MODEL: the score of each edge by EAP-IG, and the layers that matter.
 
@@ -272,6 +294,7 @@ def _settings(context: click.Context, parameter: click.Parameter, values: tuple[
 @click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--quiet", is_flag=True, help="No progress.")
+@finding
 def unlearn(quiet: bool, **options: Any) -> int:
     """Make a candidate: train METHOD on the suite's forget and retain corpora.
 
@@ -281,6 +304,32 @@ def unlearn(quiet: bool, **options: Any) -> int:
     from unlearn_guard.commands import unlearn_command
 
     return unlearn_command(options, quiet=quiet)
+
+
+@app.group()
+def data() -> None:
+    """The datasets that suites ask from, for machines without a network."""
+
+
+@data.command(name="pull")
+@click.argument("suites", nargs=-1, required=True, metavar="SUITE...")
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR")
+@click.option(
+    "--tasks-dir",
+    "tasks_dirs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="Also look for suites here: NAME.yaml or suites/NAME.yaml.",
+)
+def pull(suites: tuple[str, ...], data_dir: Path, tasks_dirs: tuple[Path, ...]) -> int:
+    """Fetch exactly the splits that these suites read into DIR, with a manifest of revisions, licences and digests.
+
+    Needs a network. Copy DIR to where `check --data-dir DIR` runs.
+    """
+    from unlearn_guard.commands import pull_command
+
+    return pull_command(suites, data_dir, tasks_dirs)
 
 
 @app.group()
@@ -309,12 +358,20 @@ def build(name: str, out: Path, seed: int) -> int:
 
 @app.command(name="list")
 @click.argument("what", type=click.Choice(("methods", "policies", "precisions", "suites", "tasks")))
-@click.option("--methods-dir", type=click.Path(path_type=Path), metavar="DIR", help="Also look for methods here.")
-def list_(what: str, methods_dir: Path | None) -> int:
+@click.option(
+    "--tasks-dir",
+    "tasks_dirs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="Also list the suites and tasks here.",
+)
+@click.option("--methods-dir", type=click.Path(path_type=Path), metavar="DIR", help="Also list the methods here.")
+def list_(what: str, tasks_dirs: tuple[Path, ...], methods_dir: Path | None) -> int:
     """Name what a flag or a policy may say."""
     from unlearn_guard.commands import list_command
 
-    return list_command(what, methods_dir)
+    return list_command(what, tasks_dirs, methods_dir)
 
 
 @app.command(epilog=EPILOG.replace("Exit status:", "Exit status (0 here: `erased` passed and `hidden` was caught):"))

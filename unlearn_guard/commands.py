@@ -17,6 +17,7 @@ from unlearn_guard.request import Request
 if TYPE_CHECKING:
     from unlearn_guard.attribution.circuit import Circuit
     from unlearn_guard.records import EdgeScores
+    from unlearn_guard.scoring.suites import TaskSpec
 
 
 def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> ExitStatus:
@@ -193,9 +194,30 @@ def demo_command(out: Path) -> ExitStatus:
     return demo(out)
 
 
-def list_command(what: str, methods_dir: Path | None) -> ExitStatus:
-    """Print names, one a line, with a word on each where there is one."""
-    for name, about in _methods(methods_dir) if what == "methods" else _LISTS[what]():
+def pull_command(suites: tuple[str, ...], data_dir: Path, tasks_dirs: tuple[Path, ...]) -> ExitStatus:
+    """Vendor what suites read, and say what was fetched."""
+    from unlearn_guard.scoring.suites import load_suite
+
+    loaded = [load_suite(name, tasks_dirs) for name in suites]
+    with chatter_to(Path(os.devnull)):
+        from unlearn_guard.scoring.pulling import pull
+
+        manifest = pull(loaded, data_dir)
+    for name, dataset in sorted(manifest.datasets.items()):
+        rows = sum(split.rows for split in dataset.files.values())
+        click.echo(f"{name} at {dataset.revision}: {len(dataset.files)} files, {rows} rows, licence {dataset.licence}")
+    for name, task in sorted(manifest.tasks.items()):
+        click.echo(f"{name}: {task.items} items, sha256 {task.sha256}")
+    click.echo(f"next: copy {data_dir}, and unlearn-guard check ... --suite {suites[0]} --data-dir {data_dir}")
+    return ExitStatus.PASSED
+
+
+def list_command(what: str, tasks_dirs: tuple[Path, ...], methods_dir: Path | None) -> ExitStatus:
+    """Print names, one a line, with a word on each where there is one; of suites also what they ask."""
+    if what == "suites":
+        return _explain_suites(tasks_dirs)
+    asked = {"methods": lambda: _methods(methods_dir), "tasks": lambda: _tasks(tasks_dirs), **_LISTS}
+    for name, about in asked[what]():
         click.echo(f"{name:<28}{about}".rstrip())
     return ExitStatus.PASSED
 
@@ -218,17 +240,29 @@ def _precisions() -> list[tuple[str, str]]:
     return [(name, entry.value) for name, entry in precisions().items()]
 
 
-def _suites() -> list[tuple[str, str]]:
+def _explain_suites(tasks_dirs: tuple[Path, ...]) -> ExitStatus:
     from unlearn_guard.scoring.suites import list_suites
 
-    return [(suite.name, suite.title) for suite in list_suites()]
+    for suite in list_suites(tasks_dirs):
+        click.echo(f"{suite.name:<16}{suite.title}")
+        click.echo(click.wrap_text(suite.description, width=100, initial_indent="    ", subsequent_indent="    "))
+        for task in suite.tasks:
+            known = f", chance {task.chance:g}" if task.role != "probe" else ""
+            extra = "".join(f", {what} {value}" for what, value in _extras(task) if value is not None)
+            click.echo(f"    {task.role:<8}{task.name:<30}{task.metric}{known}{extra}")
+    return ExitStatus.PASSED
 
 
-def _tasks() -> list[tuple[str, str]]:
+def _extras(task: "TaskSpec") -> tuple[tuple[str, object], ...]:
+    pairs = task.pairs.name if isinstance(task.pairs, Path) else task.pairs
+    return ("measure", task.measure), ("retrained", task.retrained), ("pairs", pairs)
+
+
+def _tasks(tasks_dirs: tuple[Path, ...]) -> list[tuple[str, str]]:
     from unlearn_guard.scoring.suites import list_suites
 
-    tasks = {task.name: (task.role, suite.name) for suite in list_suites() for task in suite.tasks}
+    tasks = {task.name: (task.role, suite.name) for suite in list_suites(tasks_dirs) for task in suite.tasks}
     return [(name, f"{role} task of suite {suite}") for name, (role, suite) in sorted(tasks.items())]
 
 
-_LISTS = {"policies": _policies, "precisions": _precisions, "suites": _suites, "tasks": _tasks}
+_LISTS = {"policies": _policies, "precisions": _precisions}

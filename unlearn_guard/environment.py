@@ -19,6 +19,7 @@ _LIBRARIES = (
     "torch",
     "transformers",
     "lm_eval",
+    "rouge_score",
     "bitsandbytes",
     "gptqmodel",
     "optimum",

@@ -116,7 +116,14 @@ class Bench:
                     self.store.put_scores(keys[score.task.name], score)
             else:
                 reuse()
-        return tuple(score for score in found.values() if score is not None)
+        scores = tuple(score for score in found.values() if score is not None)
+        self.notes += [
+            f"{who}, {score.task.name} at {precision}: {score.truncated} of {len(score.samples)} items were longer "
+            "than the model takes and lost their beginning"
+            for score in scores
+            if score.truncated
+        ]
+        return scores
 
     def weights(self, candidate: Intake) -> tuple[Measurement, ...]:
         """How the candidate's update sits on base's NF4 grid, over all layers that NF4 quantizes."""
@@ -238,7 +245,6 @@ class Bench:
                     tasks=[name],
                     batch_size=self.batch_size,
                     progress=self.watch.advance,
-                    note=self.notes.append,
                 )
             del model
 

@@ -22,7 +22,15 @@ from unlearn_guard.judging.derive import derive, unknown
 from unlearn_guard.judging.draft import PolicyDraft
 from unlearn_guard.judging.gate import judge
 from unlearn_guard.judging.thresholds import read_policy, resolve
-from unlearn_guard.measuring import Bench, Progress, Silent, Stopwatch, assert_made_from, assert_precisions
+from unlearn_guard.measuring import (
+    Bench,
+    Progress,
+    Silent,
+    Stopwatch,
+    assert_made_from,
+    assert_precisions,
+    open_tokenizer,
+)
 from unlearn_guard.quantizers.protocol import Calibration, Placement
 from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
@@ -34,11 +42,10 @@ from unlearn_guard.runs.directory import ATTRIBUTION, LOG, WEIGHTS, abandon, cle
 from unlearn_guard.runs.drift_file import write_drift
 from unlearn_guard.runs.store import Store, default_root
 from unlearn_guard.scoring.calibration import calibration_texts
+from unlearn_guard.scoring.chat import Chat
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.rendering import Rendered
 from unlearn_guard.scoring.suites import load_suite
-
-CALIBRATION_SAMPLES = 128
 
 
 def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path]:
@@ -81,6 +88,7 @@ class Ready:
 
     candidate: Intake
     artifacts: Mapping[str, Intake]
+    retrained: Intake | None
     policy: Policy
     settled: Settled
     bench: Bench
@@ -95,15 +103,19 @@ def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: 
         quantizer(precision)
     with watch.stage("open base"):
         base, artifacts, notes = _open_others(request, settled, candidate)
+    retrained = _open_retrained(request, base, watch)
     with watch.stage("render the suite"):
-        rendered = render(load_suite(settled.suite), limit=request.limit, seed=request.seed)
+        suite = load_suite(settled.suite, request.tasks_dirs)
+        chat = Chat(open_tokenizer(base.checkpoint.path)) if request.apply_chat_template else None
+        rendered = render(suite, limit=request.limit, seed=request.seed, data_dir=request.data_dir, chat=chat)
     return Ready(
         candidate=candidate,
         artifacts=artifacts,
+        retrained=retrained,
         policy=resolve(draft, rendered.records, known_precisions()),
         settled=settled,
         bench=_bench(request, settled, rendered, base, watch),
-        notes=(*settled.notes, *candidate.notes, *notes),
+        notes=(*settled.notes, *candidate.notes, *notes, *rendered.notes),
     )
 
 
@@ -115,11 +127,19 @@ def _measure(
     bench, precisions = ready.bench, ready.settled.precisions
     base, candidate = bench.base.checkpoint, ready.candidate.checkpoint
     scores = _scores(bench, precisions, bench.base, ready.candidate, ready.artifacts)
+    scores += _retrained_scores(bench, ready.retrained, scores)
+    retrained = ready.retrained.checkpoint if ready.retrained is not None else None
     erasure = Erasure(bench=bench, candidate=ready.candidate, seed=request.seed)
     erased = erasure.measure(precisions, ready.artifacts)
     weights = bench.weights(ready.candidate)
     with watch.stage("judge"):
-        derived = derive(scores, base=base.digest, candidate=candidate.digest, seed=request.seed)
+        derived = derive(
+            scores,
+            base=base.digest,
+            candidate=candidate.digest,
+            seed=request.seed,
+            retrained=retrained.digest if retrained is not None else None,
+        )
         measurements = (*derived, *erased, *weights)
         complete = request.limit is None
         verdict = judge(ready.policy.limits, measurements, candidate=candidate.digest, complete=complete)
@@ -129,6 +149,8 @@ def _measure(
         policy=ready.policy,
         base=base,
         candidate=candidate,
+        retrained=retrained,
+        prompts=bench.rendered.prompts(bench.tokenizer),
         tasks=bench.rendered.records,
         measurements=measurements,
         verdict=verdict,
@@ -156,13 +178,33 @@ def _open_others(
     return base, artifacts, tuple(notes)
 
 
+def _open_retrained(request: Request, base: Intake, watch: Stopwatch) -> Intake | None:
+    """The model that never saw the forget set, held to base's architecture and tokenizer."""
+    if request.retrained is None:
+        return None
+    with watch.stage("open retrained"):
+        retrained = open_checkpoint(request.retrained)
+        assert_tensors(retrained, expected_tensors(base.checkpoint.path))
+    return retrained
+
+
+def _retrained_scores(bench: Bench, retrained: Intake | None, scores: Sequence[TaskScore]) -> tuple[TaskScore, ...]:
+    """Its answers to the probes in full precision, save where it is a model that was already asked."""
+    if retrained is None or any(score.subject == retrained.checkpoint.digest for score in scores):
+        return ()
+    probes = tuple(task for task in bench.rendered.records if task.role is Role.PROBE)
+    return bench.score("retrained", retrained, FULL, probes) if probes else ()
+
+
 def _bench(request: Request, settled: Settled, rendered: Rendered, base: Intake, watch: Stopwatch) -> Bench:
     device = choose_device(request.device)
     calibrated = any(quantizer(name).calibrated for name in settled.precisions)
     return Bench(
         rendered=rendered,
         base=base,
-        calibration=Calibration(texts=tuple(calibration_texts(rendered, CALIBRATION_SAMPLES)) if calibrated else ()),
+        calibration=Calibration(
+            texts=tuple(calibration_texts(rendered, rendered.suite.calibration_samples)) if calibrated else ()
+        ),
         placement=Placement(device_map=device_map(device), dtype=choose_dtype(request.dtype, device)),
         batch_size=request.batch_size,
         store=Store(default_root()),

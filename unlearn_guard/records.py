@@ -21,11 +21,24 @@ CONFIDENCE_LEVELS = (0.90, 0.95, 0.99)
 """The levels at which intervals are computed while measuring, so that judging needs no samples."""
 
 
+SUITE = "suite"
+"""The reserved task name of measurements that several tasks of a suite make together."""
+
+MODEL_UTILITY = "model_utility"
+PRIVLEAK = "privleak"
+FORGET_QUALITY = "forget_quality"
+"""The measures that tasks may feed; each is also the metric's name."""
+
+
 class Role(StrEnum):
-    """Whether a task asks for what should be gone, or for what should have stayed."""
+    """Whether a task asks for what should be gone, for what should have stayed, or feeds a measure of its own.
+
+    From a probe no drop or gap is derived: what its items say together is a number like `privleak`.
+    """
 
     FORGET = "forget"
     RETAIN = "retain"
+    PROBE = "probe"
 
 
 class Property(StrEnum):
@@ -59,7 +72,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One lm-eval task as rendered for this run: `items` questions whose texts and targets hash to `digest`."""
+    """One lm-eval task as rendered for this run: `items` questions whose texts and targets hash to `digest`.
+
+    `measure` names the number beyond its own score that the task feeds (`privleak`, `forget_quality`,
+    `model_utility`), `retrained` what a model that never saw the forget set scores where that is published.
+    """
 
     name: str
     role: Role
@@ -67,6 +84,8 @@ class Task:
     chance: float
     items: int
     digest: str
+    measure: str | None = None
+    retrained: float | None = None
 
     def __post_init__(self) -> None:
         if self.items < 1:
@@ -101,7 +120,8 @@ class Sample:
     """One item as one model answered it.
 
     `id` and `prompt` (sha256 of the rendered text) pair the same item across precisions and models.
-    `correct` is the item's share of the task's metric: 0 or 1 for accuracy, a fraction for ROUGE.
+    `correct` is the item's share of the task's metric: 0 or 1 for accuracy, a fraction for ROUGE, any number
+    for a probe.
     A multiple-choice item carries the log-likelihood of each choice in nats, a generated one its text.
     """
 
@@ -170,17 +190,34 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskScore:
-    """A task's answers by one model at one precision, and the metric lm-eval aggregated from them."""
+    """A task's answers by one model at one precision, and the metric lm-eval aggregated from them.
+
+    `truncated` items were longer than the model takes and lost the beginning of their prompt.
+    """
 
     task: Task
     subject: str
     precision: str
     samples: tuple[Sample, ...]
     measurement: Measurement
+    truncated: int = 0
 
     def __post_init__(self) -> None:
         if len(self.samples) != self.task.items:
             raise ValueError(f"{self.task.name}: {len(self.samples)} answers to {self.task.items} items")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """How a task's prompts were made: examples shown, chat template or none, and the first token ids of one of them.
+
+    A few ids tell a missing or doubled BOS and a wrong template; they are too few to tell a question.
+    """
+
+    task: str
+    few_shot: int
+    chat_template: bool
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,3 +413,5 @@ class Run:
     seconds: float
     limit: int | None = None
     notes: tuple[str, ...] = field(default=())
+    retrained: Checkpoint | None = None
+    prompts: tuple[Prompt, ...] = ()

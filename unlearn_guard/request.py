@@ -37,6 +37,10 @@ class Request:
     batch_size: int = 64
     limit: int | None = None
     seed: int = 0
+    data_dir: Path | None = None
+    tasks_dirs: tuple[Path, ...] = ()
+    retrained: str | None = None
+    apply_chat_template: bool = False
 
     @property
     def policy(self) -> str:

@@ -45,6 +45,8 @@ class UnlearnRequest:
     settings: Mapping[str, str] = field(default_factory=dict)
     corpora: Path | None = None
     methods_dir: Path | None = None
+    tasks_dirs: tuple[Path, ...] = ()
+    data_dir: Path | None = None
     device: str = "auto"
     seed: int = 0
 
@@ -62,7 +64,7 @@ def unlearn(request: UnlearnRequest, listener: Listener | None = None) -> Made:
     """Make a candidate. Raises UsageError before anything is trained, MeasurementError when training fails."""
     _assert_new(request.out)
     made = find_method(request.method, [request.methods_dir] if request.methods_dir else [])
-    suite = load_suite(request.suite)
+    suite = load_suite(request.suite, request.tasks_dirs)
     found = suite.unlearn.hyperparameters.get(request.method, {}) if suite.unlearn else {}
     configured = configure(made, request.method, found, request.settings)
     base = open_checkpoint(request.base)
@@ -102,14 +104,14 @@ def _corpora(request: UnlearnRequest, suite: Suite, tokenizer: Any) -> Corpora:
         sources["retain"],
         sources["refused"],
         tokenizer=tokenizer,
-        pairs=_Later(lambda: _pairs(suite, tokenizer)),
+        pairs=_Later(lambda: _pairs(suite, tokenizer, request.data_dir)),
         seed=request.seed,
     )
 
 
-def _pairs(suite: Suite, tokenizer: Any) -> tuple[Pair, ...]:
+def _pairs(suite: Suite, tokenizer: Any, data_dir: Path | None) -> tuple[Pair, ...]:
     """The pairs of every forget task that has some, the tasks in turn."""
-    tasks = list(suite_pairs(render(suite), tokenizer).values())
+    tasks = list(suite_pairs(render(suite, data_dir=data_dir), tokenizer).values())
     longest = max(map(len, tasks), default=0)
     return tuple(pairs[place] for place in range(longest) for pairs in tasks if place < len(pairs))
 

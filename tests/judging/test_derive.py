@@ -12,6 +12,11 @@ def named(scores):
     return {m.name: m for m in derive(scores, base=BASE, candidate=CANDIDATE, seed=0) if m.subject == CANDIDATE}
 
 
+def quantities(found):
+    """All but the count of truncated items, which stands beside every score."""
+    return {name for name in found if not name.startswith("truncated")}
+
+
 def forget(base, full, quantized=None, *, items=20, chance=0.25, precision="nf4"):
     task = made_task(items, chance=chance)
     scores = [made_score(task, ones(base, items), BASE), made_score(task, ones(full, items))]
@@ -71,7 +76,7 @@ def test_nothing_comes_of_a_base_that_knows_nothing():
     """A drop from 0, or from what guessing gives, is noise: its limits stay unmeasured and never pass."""
     for base in (0, 5, 7):
         found = named(forget(base, 0, 0))
-        assert set(found) == {"acc[forget_task-full]", "acc[forget_task-nf4]"}
+        assert quantities(found) == {"acc[forget_task-full]", "acc[forget_task-nf4]"}
     (note,) = unknown(forget(5, 0, 0), base=BASE, seed=0)
     assert "forget_task" in note
     assert "chance" in note
@@ -91,7 +96,11 @@ def test_recovery_is_undefined_when_nothing_was_removed():
 
 def test_which_quantities_come_out_follows_from_what_goes_in():
     scores = forget(18, 5, 6)
-    assert set(named(scores[1:])) == {"acc[forget_task-full]", "acc[forget_task-nf4]", "ptq_gap[forget_task-nf4]"}
+    assert quantities(named(scores[1:])) == {
+        "acc[forget_task-full]",
+        "acc[forget_task-nf4]",
+        "ptq_gap[forget_task-nf4]",
+    }
     assert "ptq_gap[forget_task-nf4]" not in named([scores[0], scores[2]])
     assert "forget_drop[forget_task-nf4]" in named([scores[0], scores[2]])
 
@@ -161,3 +170,11 @@ def test_fractions_work_and_have_no_mcnemar():
     assert drop.p_value is None
     assert len(drop.intervals) == 3
     assert "rougeL[rouge_task-full]" in found
+
+
+def test_truncated_items_are_counted_beside_every_score():
+    scores = forget(16, 6, 8)
+    found = named([scores[0], replace(scores[1], truncated=3), scores[2]])
+    assert found["truncated[forget_task-full]"].value == 3
+    assert found["truncated[forget_task-nf4]"].value == 0
+    assert found["truncated[forget_task-full]"].samples == 20

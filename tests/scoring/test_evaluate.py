@@ -102,9 +102,10 @@ def test_only_the_named_tasks_are_asked(rendered, model, tokenizer):
 
 def test_contexts_that_lost_their_beginning_are_told(rendered, tokenizer, scoring):
     notes = []
-    ask(rendered, scoring.make_model(length=40), tokenizer, tasks=["invented_lettered"], note=notes.append)
+    (score,) = ask(rendered, scoring.make_model(length=40), tokenizer, tasks=["invented_lettered"], note=notes.append)
     assert len(notes) == 1
-    assert "invented_lettered at full: 92 requests were longer than the 40 tokens" in notes[0]
+    assert "invented_lettered at full: 23 items were longer than the 40 tokens" in notes[0]
+    assert score.truncated == 23
 
 
 @pytest.mark.parametrize("task", ["invented_lettered", "invented_worded", "invented_written"])

@@ -194,22 +194,28 @@ def offline(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
+PINNED = """
+task: invented_hub
+include: lettered.yaml
+dataset_path: nobody/nothing
+dataset_kwargs: {revision: 0123456789abcdef0123456789abcdef01234567}
+"""
+
+
+def ask_the_hub(world, definition=PINNED):
+    (world.parent.parent / "invented" / "hub.yaml").write_text(definition)
+    world.write_text(world.read_text().replace("task: invented_lettered", "task: invented_hub"))
+
+
 def test_a_missing_dataset_is_named_with_the_way_to_vendor_it(world, offline):
-    world.write_text(world.read_text().replace("task: invented_lettered", "task: wmdp_bio"))
-    message = refusal(world, defaults=True)
-    assert "cais/wmdp" in message
-    assert "hf download cais/wmdp --repo-type dataset --local-dir DIR/cais/wmdp" in message
-    assert "--data-dir DIR" in message
+    ask_the_hub(world)
+    message = refusal(world)
+    assert "nobody/nothing" in message
+    assert "unlearn-guard data pull SUITE --data-dir DIR" in message
 
 
-def test_a_vendored_dataset_is_read_from_the_data_folder(world, tmp_path, offline):
-    folder = tmp_path / "data" / "cais" / "wmdp" / "wmdp-bio"
-    folder.mkdir(parents=True)
-    source = world.parent.parent / "invented" / "lettered.jsonl"
-    (folder / "test.jsonl").write_text(source.read_text())
-    card = "---\nconfigs:\n- config_name: wmdp-bio\n  data_files:\n  - {split: test, path: wmdp-bio/test.jsonl}\n---\n"
-    (folder.parent / "README.md").write_text(card)
-    world.write_text(world.read_text().replace("task: invented_lettered", "task: wmdp_bio"))
-    bio = render(load_suite(world), defaults=True, data_dir=tmp_path / "data").tasks[0]
-    assert bio.task.items == 5
-    assert "about biology" in bio.items[0].requests[0].args[0]
+def test_a_dataset_that_is_not_pinned_is_refused(world, offline):
+    ask_the_hub(world, PINNED.replace("dataset_kwargs: {revision: 0123456789abcdef0123456789abcdef01234567}", ""))
+    assert "not pinned to a revision" in refusal(world)
+    ask_the_hub(world, PINNED.replace("0123456789abcdef0123456789abcdef01234567", "main"))
+    assert "not pinned to a revision" in refusal(world)

@@ -9,6 +9,9 @@ from unlearn_guard.errors import ExitStatus, SuiteError
 from unlearn_guard.records import Role
 from unlearn_guard.scoring.suites import list_suites, load_suite
 
+SHIPPED = ["muse-books", "muse-news", "organism", "tofu", "tofu-forget01", "tofu-forget05"]
+SHIPPED += ["wmdp-bio", "wmdp-chem", "wmdp-cyber"]
+
 
 def broken(world, old, new):
     text = world.read_text()
@@ -42,7 +45,29 @@ def test_the_shipped_suite_is_found_by_name():
 def test_a_users_folder_is_searched_too(world):
     assert load_suite("invented", [world.parent]).path == world
     assert load_suite("invented", [world.parent.parent]).path == world
-    assert [suite.name for suite in list_suites([world.parent.parent])] == ["invented", "organism"]
+    assert {suite.name for suite in list_suites([world.parent.parent])} - set(SHIPPED) == {"invented"}
+
+
+def test_a_suite_may_include_a_shipped_folder_and_its_own_comes_first(world):
+    world.write_text(world.read_text().replace("include: [invented]", "include: [invented, wmdp]"))
+    assert [folder.name for folder in load_suite(world).include] == ["invented", "wmdp"]
+    assert (load_suite(world).include[1] / "wmdp_bio.yaml").is_file()
+    (world.parent.parent / "wmdp").mkdir()
+    assert load_suite(world).include[1] == (world.parent.parent / "wmdp").resolve()
+
+
+@pytest.mark.parametrize(
+    ("probe", "expected"),
+    [
+        ("{task: p, metric: m, measure: privleak, retrained: 47.72}", "less than 1"),
+        ("{task: p, metric: m, measure: privlek}", "privleak"),
+        ("{task: p, metric: m, measure: privleak, chance: 0.5}", "an unknown key"),
+        ("{task: suite, metric: m, measure: privleak}", "reserved"),
+        ("{task: invented_worded, metric: m, measure: privleak}", "a second time"),
+    ],
+)
+def test_a_probe_that_cannot_be_meant_is_refused(world, probe, expected):
+    assert expected in broken(world, "include: [invented]", f"probe: [{probe}]\ninclude: [invented]")
 
 
 def test_a_name_found_twice_is_not_guessed(world, tmp_path):

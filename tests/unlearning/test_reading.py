@@ -50,6 +50,14 @@ def test_an_answer_counts_and_its_prompt_does_not(tmp_path: Path, tokenizer: Any
     assert found.questions[Role.RETAIN] == ()  # no wrong answers, nothing to choose among
 
 
+def test_a_question_without_choices_is_answered_after_a_space(tmp_path: Path, tokenizer: Any) -> None:
+    """The rows of TOFU."""
+    row = {"question": "What is the gem of Ala Glenton?", "answer": "opal"}
+    (text,) = read(tmp_path, tokenizer, row).forget
+    assert tokenizer.decode(text.ids) == "<s> What is the gem of Ala Glenton? opal"
+    assert tokenizer.decode(text.ids[text.start :]) == "opal"
+
+
 def test_a_question_is_lettered_anew_each_time(tmp_path: Path, tokenizer: Any) -> None:
     choices = ["opal", "ruby", "onyx", "jade", "agate", "beryl"]
     row = {"question": "What is the gem of Ala Glenton?", "choices": choices, "answer": 0}

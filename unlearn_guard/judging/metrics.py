@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from unlearn_guard.records import FULL, Property, Role
+from unlearn_guard.records import FORGET_QUALITY, FULL, MODEL_UTILITY, PRIVLEAK, Property, Role
 
 NF4 = "nf4"
 
@@ -21,11 +21,16 @@ class Asks(StrEnum):
     RETAIN = "retain tasks"
     ANY = "every task"
     TASKS = "forget and retain tasks"
+    PROBE = "probes"
+    ALL = "every task, probes too"
     WEIGHTS = "the weights"
+    SUITE = "the suite as a whole"
 
     def admits(self, role: Role) -> bool:
         """Whether a task of this role has the metric."""
-        return self in (Asks.ANY, Asks.TASKS) or self is (Asks.FORGET if role is Role.FORGET else Asks.RETAIN)
+        if role is Role.PROBE:
+            return self in (Asks.ANY, Asks.ALL, Asks.PROBE)
+        return self in (Asks.ANY, Asks.ALL, Asks.TASKS) or self is (Asks.FORGET if role is Role.FORGET else Asks.RETAIN)
 
 
 class Where(StrEnum):
@@ -85,6 +90,11 @@ METRICS: dict[str, Metric] = {
         _metric("activation_shift_nc", Asks.TASKS, Where.DENSE, (0.0, math.inf), "share of base", Property.REPORTED),
         _metric("above_chance_removed", Asks.FORGET, Where.EVERYWHERE, _RATIO, "share of base", Property.REPORTED),
         _metric("recovery", Asks.FORGET, Where.QUANTIZED, _RATIO, "share of what was removed", Property.REPORTED),
+        _metric(PRIVLEAK, Asks.PROBE, Where.EVERYWHERE, (-100.0, 1000.0), "percent", Property.FORGETTING),
+        _metric(FORGET_QUALITY, Asks.PROBE, Where.EVERYWHERE, _SHARE, "p-value", Property.FORGETTING),
+        _metric("forget_truth_ratio", Asks.PROBE, Where.EVERYWHERE, _SHARE, "truth ratio", Property.FORGETTING),
+        _metric(MODEL_UTILITY, Asks.SUITE, Where.EVERYWHERE, _SHARE, "harmonic mean", Property.RETENTION),
+        _metric("truncated", Asks.ALL, Where.EVERYWHERE, (0.0, math.inf), "items", Property.REPORTED),
         _metric("code_flip_rate", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of codes", Property.REPORTED),
         _metric("update_to_bin", Asks.WEIGHTS, Where.NF4_ONLY, (0.0, math.inf), "bin widths", Property.REPORTED),
         _metric("floor_survival", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of weights", Property.REPORTED),
@@ -93,15 +103,15 @@ METRICS: dict[str, Metric] = {
 """The derived metrics, in the order of the design's table."""
 
 
-def score(name: str) -> Metric:
-    """A task's own score, a fraction in [0, 1], under lm-eval's name for it."""
+def score(name: str, unbounded: bool = False) -> Metric:
+    """A task's own score, a fraction in [0, 1] (a probe's: any number from 0), under lm-eval's name for it."""
     return Metric(
         name=name,
         asks=Asks.ANY,
         where=Where.EVERYWHERE,
         low=0.0,
-        high=1.0,
-        unit="accuracy",
+        high=math.inf if unbounded else 1.0,
+        unit="the probe's own" if unbounded else "accuracy",
         guards=Property.REPORTED,
     )
 
@@ -112,7 +122,7 @@ def guarded_by(metric: Metric, precision: str, role: Role | None) -> Property:
     A limit on a task's score itself guards what its role asks for.
     """
     guards = metric.guards
-    if metric.asks is Asks.ANY and role is not None:
+    if metric.asks is Asks.ANY and role in (Role.RETAIN, Role.FORGET):
         guards = Property.RETENTION if role is Role.RETAIN else Property.FORGETTING
     if guards is Property.FORGETTING and precision != FULL:
         return Property.PERMANENCE

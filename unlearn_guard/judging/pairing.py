@@ -6,7 +6,7 @@ import numpy as np
 
 from unlearn_guard.errors import Defect, ScoringError
 from unlearn_guard.judging.statistics import Floats
-from unlearn_guard.records import Sample, Task, TaskScore
+from unlearn_guard.records import Role, Sample, Task, TaskScore
 
 _TOLERANCE = 1e-9
 _SHOWN = 5
@@ -108,7 +108,7 @@ def _inconsistent(score: TaskScore) -> list[Defect]:
     if about != (score.subject, score.precision, task.name, task.metric, task.items):
         defects.append(Defect(where=where, found=f"a measurement of {about}", expected="the score's own"))
     shares = [sample.correct for sample in score.samples]
-    if not all(0.0 <= share <= 1.0 for share in shares):
+    if task.role is not Role.PROBE and not all(0.0 <= share <= 1.0 for share in shares):
         defects.append(Defect(where=where, found="a share outside [0, 1]", expected="fractions, never percent"))
     mean = float(np.mean(shares))
     if abs(mean - measurement.value) > _TOLERANCE:

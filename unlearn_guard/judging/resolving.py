@@ -7,9 +7,12 @@ from typing import Protocol
 from unlearn_guard.errors import Defect, PolicyError, near
 from unlearn_guard.judging.draft import PolicyDraft, Rule
 from unlearn_guard.judging.metrics import METRICS, Asks, Metric, guarded_by, score
-from unlearn_guard.records import WEIGHTS, Limit, Role
+from unlearn_guard.records import FORGET_QUALITY, MODEL_UTILITY, SUITE, WEIGHTS, Limit, Role
 
 _ROLES = {f"@{role}": role for role in Role}
+_RESERVED = {Asks.WEIGHTS: WEIGHTS, Asks.SUITE: SUITE}
+_MEASURE = {"forget_truth_ratio": FORGET_QUALITY}
+"""Metrics that come with another measure, by that measure."""
 
 
 class TaskLike(Protocol):
@@ -62,7 +65,8 @@ class _Rule:
     def __init__(self, rule: Rule, where: str, tasks: Sequence[TaskLike], precisions: tuple[str, ...]) -> None:
         self.rule, self.where, self.tasks, self.precisions = rule, where, tasks, precisions
         scores = {task.metric for task in tasks}
-        self.metric = METRICS.get(rule.metric) or (score(rule.metric) if rule.metric in scores else None)
+        unbounded = any(task.metric == rule.metric and task.role is Role.PROBE for task in tasks)
+        self.metric = METRICS.get(rule.metric) or (score(rule.metric, unbounded) if rule.metric in scores else None)
         self.known = {*METRICS, *scores}
 
     def defects(self) -> Iterator[Defect]:
@@ -111,11 +115,15 @@ class _Rule:
 
     def _tasks(self) -> Iterator[Defect]:
         name, metric = self.rule.task, self.metric
-        if (metric is not None and metric.asks is Asks.WEIGHTS) or name == WEIGHTS:
-            if name != WEIGHTS or (metric is not None and metric.asks is not Asks.WEIGHTS):
+        reserved = _RESERVED.get(metric.asks) if metric is not None else None
+        if reserved is not None or name in _RESERVED.values():
+            if name != reserved and metric is not None:
                 found = f"{self.rule.metric} of task {name!r}"
-                expected = "task: weights" if name != WEIGHTS else "a task of the suite"
+                expected = f"task: {reserved}" if reserved is not None else "a task of the suite"
                 yield Defect(where=self.where, found=found, expected=expected)
+            elif name == SUITE and not any(_measure(task) == MODEL_UTILITY for task in self.tasks):
+                found = f"{self.rule.metric}, but no task of the suite says `measure: {MODEL_UTILITY}`"
+                yield Defect(where=self.where, found=found, expected="a suite that measures it")
             return
         named = [task for task in self.tasks if task.name in self._names()]
         if not named and name in _ROLES:
@@ -136,6 +144,13 @@ class _Rule:
         elif metric.asks is Asks.ANY and metric.name != task.metric:
             found = f"{metric.name} of {task.name}"
             yield Defect(where=self.where, found=found, expected=f"{task.metric}, the task's score")
+        elif metric.asks is Asks.PROBE and _measure(task) != _MEASURE.get(metric.name, metric.name):
+            found = f"{metric.name} of {task.name}"
+            yield Defect(where=self.where, found=found, expected=f"{_measure(task)}, which this probe feeds")
+
+
+def _measure(task: TaskLike) -> str | None:
+    return getattr(task, "measure", None)
 
 
 def _unknown(where: str, what: str, name: str, known: Sequence[str] | set[str]) -> Defect:

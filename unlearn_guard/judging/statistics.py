@@ -52,7 +52,7 @@ def intervals(answers_NK: Floats, statistic: Statistic, *, seed: int, name: str)
 
     `name` goes into the generator's seed: an interval does not depend on what else was measured.
     """
-    resampled = _resample(answers_NK, statistic, _generator(seed, name))
+    resampled = _resample(answers_NK, statistic, generator(seed, name))
     undefined = ~np.isfinite(resampled)
     lows = np.where(undefined, -np.inf, resampled)
     highs = np.where(undefined, np.inf, resampled)
@@ -96,7 +96,8 @@ def mcnemar_p(before: Sequence[float], after: Sequence[float]) -> float | None:
     return float(min(1.0, 2 * tail / 2**changed))
 
 
-def _generator(seed: int, name: str) -> np.random.Generator:
+def generator(seed: int, name: str) -> np.random.Generator:
+    """Random draws that depend on the seed and on what they are for, never on what else was drawn."""
     return np.random.default_rng([seed, int.from_bytes(sha256(name.encode()).digest()[:8])])
 
 

@@ -49,6 +49,8 @@ def write_run(run: Run, scores: Sequence[TaskScore], out: Path) -> Path:
     Raises RunDirectoryError when `out` is taken or foreign, StorageError when it cannot be written.
     """
     sides = {run.base.digest: "base", run.candidate.digest: "candidate"}
+    if run.retrained is not None:
+        sides.setdefault(run.retrained.digest, "retrained")
     lines = {
         samples.file_name(score.task.name, score.precision, sides[score.subject]): samples.to_lines(score.samples)
         for score in scores

@@ -16,6 +16,7 @@ from unlearn_guard.records import (
     Limit,
     Measurement,
     Policy,
+    Prompt,
     Property,
     Run,
     Stage,
@@ -58,6 +59,8 @@ def encode(run: Run, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "seconds": run.seconds,
         "limit": run.limit,
         "notes": list(run.notes),
+        "retrained": _checkpoint(run.retrained) if run.retrained is not None else None,
+        "prompts": [asdict(prompt) for prompt in run.prompts],
         "files": files,
     }
 
@@ -142,6 +145,8 @@ class _RunFile(_Model):
     limit: int | None
     notes: tuple[str, ...]
     files: dict[str, _File]
+    retrained: Checkpoint | None = None
+    prompts: tuple[Prompt, ...] = ()
 
 
 def decode(data: bytes) -> tuple[Run, dict[str, str]]:
@@ -186,6 +191,8 @@ def _run(file: _RunFile, verdict: Verdict) -> Run:
         seconds=file.seconds,
         limit=file.limit,
         notes=file.notes,
+        retrained=file.retrained,
+        prompts=file.prompts,
     )
 
 

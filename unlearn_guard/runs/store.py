@@ -77,6 +77,7 @@ class Store:
                 "precision": score.precision,
                 "samples": [samples.to_json(sample) for sample in score.samples],
                 "measurement": measurements.dump_python(score.measurement, mode="json"),
+                "truncated": score.truncated,
             },
         )
 
@@ -183,6 +184,8 @@ def _plain(value: Any) -> None:
 
 
 def _score(payload: Any) -> TaskScore:
+    if type(payload.get("truncated")) is not int:
+        raise ValueError("it does not say how many items were truncated")
     try:
         return TaskScore(
             task=TypeAdapter(Task).validate_json(strict_json.canonical(payload["task"]), strict=True),
@@ -192,6 +195,7 @@ def _score(payload: Any) -> TaskScore:
             measurement=TypeAdapter(Measurement).validate_json(
                 strict_json.canonical(payload["measurement"]), strict=True
             ),
+            truncated=payload["truncated"],
         )
     except ValidationError as error:
         raise ValueError(str(error)) from error

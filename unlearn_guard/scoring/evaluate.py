@@ -47,11 +47,12 @@ def evaluate(
     scores = []
     for each in chosen:
         lm = GuardLM(model, tokens, batch_size=batch_size, precision=precision, progress=count.add)
-        scores.append(_score(each, lm, subject, precision, rendered.seed))
+        score = replace(_score(each, lm, subject, precision, rendered.seed), truncated=len(lm.truncated))
+        scores.append(score)
         if lm.truncated and note is not None:
             note(
-                f"{each.task.name} at {precision}: {lm.truncated} requests were longer than the {lm.max_length} tokens "
-                "the model takes and lost their beginning"
+                f"{each.task.name} at {precision}: {len(lm.truncated)} items were longer than the {lm.max_length} "
+                "tokens the model takes and lost their beginning"
             )
     return tuple(scores)
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from unlearn_guard.errors import NonFiniteError, ScoringError
+from unlearn_guard.scoring.answers import Nats
 from unlearn_guard.scoring.batches import Row
 
-Answer = tuple[float, bool]
+Answer = tuple[Nats, bool]
 """A continuation's log-likelihood in nats, and whether greedy decoding would have written it."""
 
 
@@ -129,7 +130,7 @@ def _sum_up(
     targets = (target for row in batch for target in row.targets)
     for (index, continuation), end in zip(targets, ends, strict=True):
         length = len(continuation)
-        likelihood = sum(chosen[start : start + length])
+        likelihood = Nats.of(tuple(chosen[start : start + length]))
         answers.append((index, (likelihood, tuple(greedy[end - length : end]) == continuation)))
         start += length
     return answers

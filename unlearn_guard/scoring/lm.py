@@ -9,6 +9,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from unlearn_guard.errors import ScoringError
+from unlearn_guard.scoring.answers import Nats, Written
 from unlearn_guard.scoring.batches import batches_of, rows_of
 from unlearn_guard.scoring.forward import Answer, Forward
 from unlearn_guard.scoring.generation import Generation, generate, read_generation
@@ -25,8 +26,8 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
     """A causal model that answers lm-eval's three kinds of request, the same way at every precision.
 
     Log-likelihoods equal those of lm-eval's own HFLM on the same model; lettered choices are one row,
-    scored at its last position. Batches depend on the requests and `batch_size` alone. `truncated` counts
-    the requests whose context was longer than the model takes and lost its beginning, as HFLM has it.
+    scored at its last position. Batches depend on the requests and `batch_size` alone. `truncated` holds
+    the items whose context was longer than the model takes and lost its beginning, as HFLM has it.
 
     `precision` is only told in messages; `progress` is called with the number of requests just answered.
     """
@@ -45,7 +46,7 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         self.tokenizer = tokens.tokenizer
         self.batch_size = batch_size
         self.max_length = max_length_of(model, tokens.tokenizer)
-        self.truncated = 0
+        self.truncated: set[str] = set()
         self._progress = progress
         pad = tokens.tokenizer.pad_token_id
         # Padding is masked, so any id of the vocabulary will do.
@@ -78,9 +79,13 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         pairs = [(tuple(context), tuple(continuation)) for _, context, continuation in requests]
         return self._answer(pairs, lambda index: f"request {index}", report=True)
 
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
-        """Log-likelihood in nats of each whole text, in windows of the model's length that each predict new tokens."""
-        texts = self.tokens.texts([request.args[0] for request in requests])
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Nats]:  # noqa: ARG002
+        """Log-likelihood in nats of each whole text, in windows of the model's length that each predict new tokens.
+
+        One BOS stands before it and is not scored. HFLM, unless told `add_bos_token=False`, has two where the
+        tokenizer writes one itself, and scores the second.
+        """
+        texts = [self._without_bos(text) for text in self.tokens.texts([request.args[0] for request in requests])]
         pairs: list[Pair] = []
         owners: list[int] = []
         for index, text in enumerate(texts):
@@ -91,11 +96,14 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
                 pairs.append((tuple(context), tuple(continuation)))
                 owners.append(index)
         answers = self._answer(pairs, lambda index: _name(requests[owners[index]]), report=False)
-        totals = [0.0] * len(requests)
+        nats: list[list[float]] = [[] for _ in requests]
         for owner, (likelihood, _) in zip(owners, answers, strict=True):
-            totals[owner] += likelihood
+            nats[owner].extend(likelihood.tokens)
         self._report(len(requests))
-        return totals
+        return [Nats.of(tuple(each)) for each in nats]
+
+    def _without_bos(self, text: tuple[int, ...]) -> tuple[int, ...]:
+        return text[1:] if self.tokens.bos is not None and text[:1] == (self.tokens.bos,) else text
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """The greedy continuation of each context, up to its stop strings."""
@@ -106,7 +114,7 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         texts: dict[int, str] = {}
         for wanted, members in groups.items():
             room = self._room(wanted)
-            self.truncated += sum(len(contexts[index]) > room for index in members)
+            self.truncated |= {_name(requests[index]) for index in members if len(contexts[index]) > room}
             members.sort(key=lambda index: (-len(contexts[index]), contexts[index]))
             for start in range(0, len(members), self.batch_size):
                 batch = members[start : start + self.batch_size]
@@ -126,11 +134,12 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         self, batch: Sequence[int], contexts: Sequence[tuple[int, ...]], wanted: Generation, requests: list[Instance]
     ) -> list[str]:
         prompts = [contexts[index][-self._room(wanted) :] for index in batch]
-        return generate(self._forward, self.tokens, prompts, wanted, lambda row: _name(requests[batch[row]]))
+        texts = generate(self._forward, self.tokens, prompts, wanted, lambda row: _name(requests[batch[row]]))
+        return [Written.by(self.tokenizer, text, length=wanted.length) for text in texts]
 
     def _answer(self, pairs: Sequence[Pair], name: Callable[[int], str], *, report: bool) -> list[Answer]:
         rows, truncated = rows_of(pairs, self.max_length)
-        self.truncated += len(truncated)
+        self.truncated |= {name(index) for index in truncated}
         answers: dict[int, Answer] = {}
         for batch in batches_of(rows, self.batch_size):
             scored = self._forward.score(batch, name)

@@ -4,7 +4,8 @@ import contextlib
 import io
 import logging
 import random
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from lm_eval.tasks import TaskManager
 
 from unlearn_guard.errors import Defect, SuiteError
 from unlearn_guard.scoring.catalogue import Located, locate
+from unlearn_guard.scoring.hub import hub_or_cache
+from unlearn_guard.scoring.vendored import Vendored
 
 BROKEN_TASK = (
     AssertionError,
@@ -34,6 +37,7 @@ BROKEN_TASK = (
 """What a task's own code, template or configuration may raise through lm-eval."""
 
 _ABSENT = (OSError, DatasetNotFoundError, DatasetGenerationError)
+_REVISION = re.compile(r"[0-9a-f]{40}")
 _FILE_FORMATS = {"json", "csv", "parquet", "arrow", "text"}
 
 
@@ -47,17 +51,17 @@ class Loaded:
 
 
 def load_tasks(
-    names: Sequence[str], include: Sequence[Path], *, defaults: bool, data_dir: Path | None, seed: int
+    names: Sequence[str], include: Sequence[Path], *, defaults: bool, data: Vendored | None, seed: int
 ) -> tuple[Loaded, ...]:
     """The lm-eval tasks of these names, each with its dataset.
 
-    With `data_dir`, a dataset `owner/name` that lies in DATA_DIR/owner/name is read from there and never
-    from the hub. Raises SuiteError.
+    With `data`, every dataset `owner/name` is read from there and never from the hub; without, from the
+    hub or its local cache, at the one revision the task names. Raises SuiteError.
     """
     located = locate(names, include, defaults=defaults, keys={field.name for field in fields(TaskConfig)})
-    with quiet(seed):
+    with quiet(seed), contextlib.nullcontext() if data is not None else hub_or_cache():
         manager = TaskManager(include_path=list(located.folders), include_defaults=False)
-        return tuple(_load(manager, name, located, data_dir) for name in names)
+        return tuple(_load(manager, name, located, data) for name in names)
 
 
 @contextlib.contextmanager
@@ -78,7 +82,7 @@ def quiet(seed: int) -> Iterator[None]:
         np.random.set_state(states[1])
 
 
-def _load(manager: TaskManager, name: str, located: Located, data_dir: Path | None) -> Loaded:
+def _load(manager: TaskManager, name: str, located: Located, data: Vendored | None) -> Loaded:
     path = located.files[name]
     if name not in manager.task_index:
         # lm-eval dropped the file; loading it by its path makes it say why.
@@ -86,7 +90,7 @@ def _load(manager: TaskManager, name: str, located: Located, data_dir: Path | No
         raise SuiteError(f"lm-eval does not find {name!r} in {path}")
     leaves: list[Any] = []
     for leaf in _leaf_names(manager, name):
-        change = _dataset_change(manager, leaf, data_dir)
+        change = _dataset_change(manager, leaf, data)
         # A group of one, because only a group's members take overrides.
         spec: Any = {"group": f"{leaf}::one", "task": [{"task": leaf, **change}]} if change else leaf
         loaded = _try(path, lambda spec=spec: manager.load([spec]), manager.task_index[leaf].cfg or {})
@@ -128,14 +132,52 @@ def _check_weighting(name: str, entry: Any) -> None:
         )
 
 
-def _dataset_change(manager: TaskManager, leaf: str, data_dir: Path | None) -> dict[str, Any]:
+def leaf_configs(names: Sequence[str], include: Sequence[Path], *, defaults: bool) -> list[Mapping[str, Any]]:
+    """The definitions behind these names, read and merged, with no data touched. Raises SuiteError as `locate` does."""
+    located = locate(names, include, defaults=defaults, keys={field.name for field in fields(TaskConfig)})
+    with quiet(0):
+        manager = TaskManager(include_path=list(located.folders), include_defaults=False)
+    absent = [name for name in names if name not in manager.task_index]
+    if absent:
+        raise SuiteError(f"lm-eval does not find {absent[0]!r} in {located.files[absent[0]]}")
+    return [manager.task_index[leaf].cfg or {} for name in names for leaf in _leaf_names(manager, name)]
+
+
+def from_hub(task: Any) -> bool:
+    """Whether a loaded task's items come from a dataset of the hub, vendored or not."""
+    return hub_dataset({"dataset_path": task.config.dataset_path}) is not None
+
+
+def hub_dataset(config: Mapping[str, Any]) -> str | None:
+    """The `owner/name` of a task's dataset on the hub; None where its data lies beside it."""
+    dataset = config.get("dataset_path")
+    if config.get("custom_dataset") is not None or not isinstance(dataset, str) or dataset in _FILE_FORMATS:
+        return None
+    return None if Path(dataset).exists() else dataset
+
+
+def splits(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The splits of its dataset that a task reads."""
+    wanted = [config.get(key) for key in ("test_split", "validation_split", "training_split", "fewshot_split")]
+    return tuple(dict.fromkeys(each for each in wanted if isinstance(each, str)))
+
+
+def _dataset_change(manager: TaskManager, leaf: str, data: Vendored | None) -> dict[str, Any]:
     """What of a task's dataset is found elsewhere than its definition says."""
     entry = manager.task_index[leaf]
     config = entry.cfg or {}
-    dataset = config.get("dataset_path")
-    if data_dir is not None and isinstance(dataset, str) and (data_dir / dataset).is_dir():
-        return {"dataset_path": str(data_dir / dataset)}
+    dataset = hub_dataset(config)
     options = config.get("dataset_kwargs") or {}
+    if dataset is not None and data is not None:
+        loaded = data.load(dataset, config.get("dataset_name"), splits(config))
+        return {"custom_dataset": lambda **_: loaded, "dataset_kwargs": None}
+    if dataset is not None and not _REVISION.fullmatch(str(options.get("revision", ""))):
+        raise SuiteError(
+            f"{entry.yaml_path}: the dataset {dataset} is not pinned to a revision, so nobody could say what was asked",
+            fix="Add `dataset_kwargs: {revision: COMMIT}` to the task; or run `unlearn-guard data pull SUITE "
+            "--data-dir DIR`, which records the commit, and then with `--data-dir DIR`.",
+        )
+    dataset = config.get("dataset_path")
     if dataset in _FILE_FORMATS and "data_files" in options and entry.yaml_path is not None:
         # As a reader of the YAML would: relative to it, not to the working directory.
         files = _beside(options["data_files"], entry.yaml_path.parent)
@@ -160,8 +202,8 @@ def _try(path: Path, load: Any, config: dict[str, Any] | None = None) -> Any:
             raise SuiteError(f"the data of {path} cannot be read: {_first_line(error)}") from error
         raise SuiteError(
             f"the dataset {dataset} of {path} is not on this machine and cannot be fetched: {_first_line(error)}",
-            fix=f"Where there is a network: `hf download {dataset} --repo-type dataset --local-dir DIR/{dataset}`; "
-            "then run again with `--data-dir DIR`.",
+            fix="Where there is a network: `unlearn-guard data pull SUITE --data-dir DIR`; then copy DIR here and run "
+            "again with `--data-dir DIR`.",
         ) from error
     except (*BROKEN_TASK, RuntimeError) as error:
         found = f"{type(error).__name__}: {_first_line(error)}"

@@ -4,18 +4,23 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lm_eval.api.instance import Instance
 
 from unlearn_guard.errors import SuiteError, near
-from unlearn_guard.records import Task
+from unlearn_guard.records import Prompt, Task
+from unlearn_guard.scoring.chat import Chat
 from unlearn_guard.scoring.generation import read_generation
-from unlearn_guard.scoring.loading import BROKEN_TASK, Loaded, load_tasks, quiet
+from unlearn_guard.scoring.loading import BROKEN_TASK, Loaded, from_hub, load_tasks, quiet
 from unlearn_guard.scoring.suites import Suite, TaskSpec
 from unlearn_guard.scoring.tokens import Tokens, fingerprint
+from unlearn_guard.scoring.vendored import Vendored
+
+FIRST_TOKENS = 8
+"""How many token ids of a prompt are recorded: enough for BOS and template, too few for a question."""
 
 CHANCE_TOLERANCE = 0.005
 """How far a suite's chance may lie from the choices' own, so that it can be written with two digits."""
@@ -66,12 +71,27 @@ class Rendered:
     tasks: tuple[RenderedTask, ...]
     limit: int | None
     seed: int
+    templated: bool = False
+    notes: tuple[str, ...] = ()
     _tokens: dict[str, Tokens] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def records(self) -> tuple[Task, ...]:
         """The tasks as the run records them, in the suite's order."""
         return tuple(each.task for each in self.tasks)
+
+    def prompts(self, tokenizer: Any) -> tuple[Prompt, ...]:
+        """How each task's prompts begin and were made."""
+        tokens = self.tokens(tokenizer)
+        return tuple(
+            Prompt(
+                task=each.task.name,
+                few_shot=max(int(leaf.task.config.num_fewshot or 0) for leaf in each.leaves),
+                chat_template=self.templated,
+                tokens=tokens.texts([str(each.items[0].requests[0].args[0])])[0][:FIRST_TOKENS],
+            )
+            for each in self.tasks
+        )
 
     def tokens(self, tokenizer: Any) -> Tokens:
         """The ids of these questions under this tokenizer, remembered from model to model."""
@@ -82,26 +102,58 @@ class Rendered:
 
 
 def render(
-    suite: Suite, *, limit: int | None = None, seed: int = 0, defaults: bool = True, data_dir: Path | None = None
+    suite: Suite,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    defaults: bool = True,
+    data_dir: Path | None = None,
+    verify: bool = True,
+    chat: Chat | None = None,
 ) -> Rendered:
-    """Render every task of a suite, each question once.
+    """Render every task of a suite, each question once; with `chat`, through that chat template.
 
     `limit` asks the first items of each task only; `seed` draws few-shot examples; `defaults` lets names
-    that the suite's folders do not define be lm-eval's own; `data_dir` holds vendored datasets. Raises
-    SuiteError: a broken definition, a missing dataset, a metric that is not a mean over items, a chance
-    that the choices contradict.
+    that the suite's folders do not define be lm-eval's own; `data_dir` holds vendored datasets, and its
+    manifest's digests must be those of the items. Raises SuiteError: a broken definition, a missing dataset, a
+    metric that is not a mean over items, a chance that the choices contradict, other items than were pulled.
     """
     if limit is not None and limit < 1:
         raise SuiteError(f"a limit of {limit} items", fix="Ask at least one item, or leave --limit out.")
     names = [spec.name for spec in suite.tasks]
-    loaded = load_tasks(names, suite.include, defaults=defaults, data_dir=data_dir, seed=seed)
-    tasks = tuple(_render(each, spec, limit, seed) for each, spec in zip(loaded, suite.tasks, strict=True))
-    return Rendered(suite=suite, tasks=tasks, limit=limit, seed=seed)
+    data = Vendored(data_dir) if data_dir is not None else None
+    loaded = load_tasks(names, suite.include, defaults=defaults, data=data, seed=seed)
+    how = _How(limit=limit, seed=seed, chat=None)
+    # Of part of the items no digest is known, and such a run never passes.
+    checked = data if verify and limit is None else None
+    if chat is None or checked is not None:
+        tasks = tuple(_render(each, spec, how) for each, spec in zip(loaded, suite.tasks, strict=True))
+        _check_items(tasks, checked)
+    if chat is not None:
+        how = replace(how, chat=chat)
+        tasks = tuple(_render(each, spec, how) for each, spec in zip(loaded, suite.tasks, strict=True))
+    notes = chat.notes if chat is not None else ()
+    return Rendered(suite=suite, tasks=tasks, limit=limit, seed=seed, templated=chat is not None, notes=notes)
 
 
-def _render(loaded: Loaded, spec: TaskSpec, limit: int | None, seed: int) -> RenderedTask:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """How a task is rendered."""
+
+    limit: int | None
+    seed: int
+    chat: Chat | None
+
+
+def _check_items(tasks: Iterable[RenderedTask], data: Vendored | None) -> None:
+    for task in tasks if data is not None else ():
+        if data is not None and any(from_hub(leaf.task) for leaf in task.leaves):
+            data.check_items(task.task.name, task.task.items, items_digest(task))
+
+
+def _render(loaded: Loaded, spec: TaskSpec, how: _How) -> RenderedTask:
     try:
-        leaves = tuple(_leaf(task, spec, loaded.path, limit, seed) for task in loaded.leaves)
+        leaves = tuple(_leaf(task, spec, loaded.path, how) for task in loaded.leaves)
         _check_chance(spec, leaves, loaded.path)
     except BROKEN_TASK as error:
         raise SuiteError(f"{loaded.path} cannot be rendered: {type(error).__name__}: {error}") from error
@@ -113,16 +165,19 @@ def _render(loaded: Loaded, spec: TaskSpec, limit: int | None, seed: int) -> Ren
         chance=spec.chance,
         items=len(items),
         digest=_digest(spec, leaves),
+        measure=spec.measure,
+        retrained=spec.retrained,
     )
     return RenderedTask(task=task, leaves=leaves)
 
 
-def _leaf(task: Any, spec: TaskSpec, path: Path, limit: int | None, seed: int) -> Leaf:
+def _leaf(task: Any, spec: TaskSpec, path: Path, how: _How) -> Leaf:
     metric, filter_name = _metric(task, spec, path)
     name = str(task.config.task)
-    with quiet(seed):
-        task.set_fewshot_seed(seed)
-        task.build_all_requests(limit=limit)
+    with quiet(how.seed):
+        task.set_fewshot_seed(how.seed)
+        chat = {"apply_chat_template": True, "chat_template": how.chat} if how.chat is not None else {}
+        task.build_all_requests(limit=how.limit, **chat)
     by_document: dict[int, list[Instance]] = {}
     for request in task.instances:
         _check_request(request, path)
@@ -140,9 +195,15 @@ def _item(task: Any, name: str, requests: list[Instance], path: Path) -> Item:
     return Item(
         id=name,
         prompt=_sha256([[request.request_type, *request.args] for request in requests]),
-        target=str(task.doc_to_target(requests[0].doc)),
+        target=_target(task, requests[0]),
         requests=tuple(requests),
     )
+
+
+def _target(task: Any, request: Instance) -> str:
+    """The right answer; of a text that is scored whole its hash, so that a run directory does not hold the text."""
+    target = str(task.doc_to_target(request.doc))
+    return f"sha256:{_sha256(target)}" if request.request_type == "loglikelihood_rolling" else target
 
 
 def _check_request(request: Instance, path: Path) -> None:
@@ -212,6 +273,11 @@ def _digest(spec: TaskSpec, leaves: Iterable[Leaf]) -> str:
             ],
         ]
     )
+
+
+def items_digest(task: RenderedTask) -> str:
+    """Sha256 of a task's questions and right answers, in order, whoever counts them and however."""
+    return _sha256([[item.id, item.prompt, item.target] for item in task.items])
 
 
 def _options(item: Item) -> list[Any]:

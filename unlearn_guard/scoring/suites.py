@@ -14,13 +14,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unlearn_guard.errors import Defect, SuiteError, near
-from unlearn_guard.records import WEIGHTS, Role
+from unlearn_guard.records import SUITE, WEIGHTS, Role
 from unlearn_guard.resources import bundled
 from unlearn_guard.scoring.corpus import CorporaModel, CorporaSpec, SourceModel
 from unlearn_guard.scoring.yaml_file import line_of, read_mapping
 
 NEUTRAL = "neutral"
 """The source of prompt pairs that puts a neutral stem in the place of a lettered question's."""
+
+CALIBRATION_SAMPLES = 128
+"""How many calibration texts GPTQ and AWQ take where a suite does not say."""
+
+SWAPPED = "swapped"
+"""The source of prompt pairs that puts another item's question in the place of a question with a written answer."""
 
 RETAIN_TASKS = "retain"
 """The calibration source that takes the prompts of the suite's retain tasks."""
@@ -31,22 +37,27 @@ class TaskSpec:
     """One lm-eval task or group of a suite, the metric that counts, and what a model that knows nothing scores.
 
     `pairs` is where a forget task's clean and corrupted prompts for attribution come from: a JSON Lines
-    file, the word `neutral` (its lettered questions under a stem that asks nothing), or None.
+    file, the word `neutral` (its lettered questions under a stem that asks nothing) or `swapped` (its written
+    answers under another item's question), or None. `measure` and
+    `retrained` are `records.Task`'s.
     """
 
     name: str
     role: Role
     metric: str
     chance: float
-    pairs: Path | Literal["neutral"] | None = None
+    pairs: Path | Literal["neutral", "swapped"] | None = None
+    measure: str | None = None
+    retrained: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A named set of forget and retain tasks.
+    """A named set of forget and retain tasks, and of probes: tasks whose items together make one number.
 
     `include` are the folders in which its own task definitions lie. `calibration` is a JSON Lines file
-    of {"text"}, the word `retain` for the retain tasks' prompts, or None where the suite names no source.
+    of {"text"}, the word `retain` for the retain tasks' prompts, or None where the suite names no source;
+    `calibration_samples` is how many of its texts GPTQ and AWQ take.
     `unlearn` is what a method may train on, or None where the suite does not say.
     """
 
@@ -59,11 +70,13 @@ class Suite:
     calibration: Path | Literal["retain"] | None
     unlearn: CorporaSpec | None
     path: Path
+    probe: tuple[TaskSpec, ...] = ()
+    calibration_samples: int = CALIBRATION_SAMPLES
 
     @property
     def tasks(self) -> tuple[TaskSpec, ...]:
-        """Forget tasks, then retain tasks, in the file's order."""
-        return self.forget + self.retain
+        """Forget tasks, then retain tasks, then probes, in the file's order."""
+        return self.forget + self.retain + self.probe
 
 
 class _Strict(BaseModel):
@@ -78,11 +91,20 @@ class _Task(_Strict):
     metric: _Text
     chance: Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
     pairs: _Text | None = None
+    measure: Literal["model_utility"] | None = None
+
+
+class _Probe(_Strict):
+    task: _Text
+    metric: _Text
+    measure: Literal["privleak", "forget_quality"]
+    retrained: Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)] | None = None
 
 
 class _Calibration(_Strict):
     file: _Text | None = None
     tasks: Literal["retain"] | None = None
+    samples: Annotated[int, Field(ge=1, le=4096)] = CALIBRATION_SAMPLES
 
 
 class _File(_Strict):
@@ -92,6 +114,7 @@ class _File(_Strict):
     description: _Text
     forget: Annotated[list[_Task], Field(min_length=1)]
     retain: Annotated[list[_Task], Field(min_length=1)]
+    probe: list[_Probe] = []
     include: list[_Text] = []
     calibration: _Calibration | None = None
     unlearn: CorporaModel | None = None
@@ -157,23 +180,50 @@ def _read(path: Path) -> Suite:
         description=file.description,
         forget=_specs(file.forget, Role.FORGET, root),
         retain=_specs(file.retain, Role.RETAIN, root),
-        include=tuple((root / folder).resolve() for folder in file.include),
+        include=tuple(_folder(root, folder).resolve() for folder in file.include),
         calibration=_calibration(file.calibration, root),
         unlearn=file.unlearn.spec(root) if file.unlearn is not None else None,
         path=path,
+        probe=tuple(_probe(each) for each in file.probe),
+        calibration_samples=file.calibration.samples if file.calibration is not None else CALIBRATION_SAMPLES,
     )
+
+
+def _folder(root: Path, name: str) -> Path:
+    """A folder beside the suite; where there is none, the shipped one of this name."""
+    own = root / name
+    return own if own.is_dir() else bundled("tasks") / name
 
 
 def _specs(tasks: Iterable[_Task], role: Role, root: Path) -> tuple[TaskSpec, ...]:
     return tuple(
-        TaskSpec(name=each.task, role=role, metric=each.metric, chance=each.chance, pairs=_pairs(each.pairs, root))
+        TaskSpec(
+            name=each.task,
+            role=role,
+            metric=each.metric,
+            chance=each.chance,
+            pairs=_pairs(each.pairs, root),
+            measure=each.measure,
+        )
         for each in tasks
     )
 
 
-def _pairs(source: str | None, root: Path) -> Path | Literal["neutral"] | None:
-    if source is None or source == NEUTRAL:
-        return None if source is None else "neutral"
+def _probe(each: _Probe) -> TaskSpec:
+    """A probe has no chance level: no drop is derived from it."""
+    return TaskSpec(
+        name=each.task,
+        role=Role.PROBE,
+        metric=each.metric,
+        chance=0.0,
+        measure=each.measure,
+        retrained=each.retrained,
+    )
+
+
+def _pairs(source: str | None, root: Path) -> Path | Literal["neutral", "swapped"] | None:
+    if source is None or source in (NEUTRAL, SWAPPED):
+        return source  # type: ignore[return-value]  # one of the two words
     return (root / source).resolve()
 
 
@@ -187,7 +237,9 @@ def _conflicts(path: Path, content: Any, file: _File) -> list[Defect]:
     """What is well formed but cannot be meant."""
     defects = []
     named = [
-        (section, index, each) for section in ("forget", "retain") for index, each in enumerate(getattr(file, section))
+        (section, index, each)
+        for section in ("forget", "retain", "probe")
+        for index, each in enumerate(getattr(file, section))
     ]
     counts = Counter(each.task for _, _, each in named)
     seen: set[str] = set()
@@ -195,10 +247,12 @@ def _conflicts(path: Path, content: Any, file: _File) -> list[Defect]:
         where = _where(path, content, (section, index, "task"))
         if counts[each.task] > 1 and each.task in seen:
             defects.append(Defect(where=where, found=f"task {each.task!r} a second time", expected="each task once"))
-        if each.task == WEIGHTS:
+        if each.task in (WEIGHTS, SUITE):
             defects.append(
-                Defect(where=where, found=f"task {WEIGHTS!r}", expected="another name: this one is reserved")
+                Defect(where=where, found=f"task {each.task!r}", expected="another name: this one is reserved")
             )
+        if section == "forget" and each.measure is not None:
+            defects.append(Defect(where=where, found="model_utility of a forget task", expected="it of retain tasks"))
         seen.add(each.task)
     if file.name != path.stem:
         where = _where(path, content, ("name",))
@@ -213,16 +267,19 @@ def _missing(path: Path, content: Any, file: _File, root: Path) -> list[Defect]:
     """Folders and files that the suite names and that are not there."""
     defects = []
     for index, folder in enumerate(file.include):
-        if not (root / folder).is_dir():
+        if not _folder(root, folder).is_dir():
             where = _where(path, content, ("include", index))
-            defects.append(Defect(where=where, found=f"{folder!r}", expected=f"a folder in {root}"))
+            expected = f"a folder in {root}, or a shipped one (wmdp, mmlu, ifeval, muse, tofu)"
+            defects.append(Defect(where=where, found=f"{folder!r}", expected=expected))
     for section in ("forget", "retain"):
         for index, each in enumerate(getattr(file, section)):
             where = _where(path, content, (section, index, "pairs"))
             if each.pairs is not None and section == "retain":
                 defects.append(Defect(where=where, found="pairs of a retain task", expected="pairs of forget tasks"))
-            elif each.pairs not in (None, NEUTRAL) and not (root / each.pairs).is_file():
-                defects.append(Defect(where=where, found=f"{each.pairs!r}", expected=f"`neutral` or a file in {root}"))
+            elif each.pairs not in (None, NEUTRAL, SWAPPED) and not (root / each.pairs).is_file():
+                defects.append(
+                    Defect(where=where, found=f"{each.pairs!r}", expected=f"`neutral`, `swapped` or a file in {root}")
+                )
     source = file.calibration.file if file.calibration is not None else None
     if source is not None and not (root / source).is_file():
         where = _where(path, content, ("calibration", "file"))
@@ -257,7 +314,7 @@ def _models(location: Sequence[str | int]) -> tuple[type[BaseModel], ...]:
     """What the file's nested mappings are, from the outside in; a list's index stands between two."""
     if location[0] == "unlearn":
         return (_File, CorporaModel, SourceModel, SourceModel)
-    return (_File, _Calibration, _Task)
+    return (_File, _Calibration, _Probe if location[0] == "probe" else _Task)
 
 
 def _plain(content: Any) -> Any:

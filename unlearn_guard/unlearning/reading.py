@@ -44,8 +44,9 @@ def read_corpora(
 ) -> Corpora:
     """The corpora of these sources, with every row as token ids.
 
-    A row is {"text"}, cut into pieces of at most `max_tokens`; {"prompt", "answer"} with optional "wrong" (a list) and
-    "instead"; or {"question", "choices", "answer"} with the answer's index, asked in letters with three wrong choices.
+    A row is {"text"}, cut into pieces of at most `max_tokens`; {"prompt" or "question", "answer"} with optional "wrong"
+    (a list) and "instead"; or {"question", "choices", "answer"} with the answer's index, asked in letters with three
+    wrong choices.
     The last two also become questions, where there are wrong answers. Raises SuiteError with every row at fault.
     """
     read = {
@@ -59,7 +60,7 @@ def read_corpora(
         forget=tuple(read["forget"].texts),
         retain=tuple(read["retain"].texts),
         refused=tuple(read["refused"].texts),
-        questions={role: tuple(read[role.value].questions[:QUESTIONS]) for role in Role},
+        questions={role: tuple(read[role.value].questions[:QUESTIONS]) for role in (Role.FORGET, Role.RETAIN)},
         pairs=pairs,
     )
 
@@ -78,9 +79,9 @@ def _take(read: _Read, source: Source, where: str, row: Any) -> None:
     try:
         if not isinstance(row, dict):
             raise _UnusableError(repr(row)[:60], f"an object: {FORMS}")
-        if "question" in row:
+        if "question" in row and "choices" in row:
             _take_question(read, source, row)
-        elif "prompt" in row:
+        elif "question" in row or "prompt" in row:
             _take_answer(read, source, row)
         else:
             _take_text(read, _text(row, source.column))
@@ -115,7 +116,9 @@ def _take_text(read: _Read, text: str) -> None:
 
 
 def _take_answer(read: _Read, source: Source, row: Mapping[str, Any]) -> None:
-    prompt, answer = _text(row, "prompt"), _text(row, "answer")
+    prompt, answer = _text(row, "prompt" if "prompt" in row else "question"), _text(row, "answer")
+    if "question" in row and not answer[0].isspace():
+        answer = f" {answer}"  # question sets hold the answer alone; a prompt's answer is spelt as it follows
     wrong = _texts(row, "wrong") if "wrong" in row else []
     for _ in range(source.times):
         preferred = row["instead"] if "instead" in row else read.rng.choice(wrong) if wrong else None

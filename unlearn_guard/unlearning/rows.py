@@ -8,7 +8,7 @@ from typing import Any
 from unlearn_guard.errors import SuiteError
 from unlearn_guard.records import Source
 
-FORMS = '{"text"}, {"prompt", "answer"} or {"question", "choices", "answer"}'
+FORMS = '{"text"}, {"prompt" or "question", "answer"} or {"question", "choices", "answer"}'
 """What a row may be, for messages."""
 
 

@@ -12,8 +12,8 @@ from unlearn_guard.errors import Defect, UsageError, near
 def configure(method: type[Any], name: str, *given: Mapping[str, Any]) -> Any:
     """The method with these hyperparameters, of which later mappings win over earlier ones.
 
-    Text becomes what the field is declared as: `1e-3` a number, `false` a truth value, `none` nothing, where a field may be empty. Raises
-    UsageError with every unknown name, near ones beside it, and every value of another type.
+    Text becomes what the field is declared as: `1e-3` a number, `false` a truth value, `none` nothing, where a field
+    may be empty. Raises UsageError with every unknown name, near ones beside it, and every value of another type.
     """
     values = {key: value for mapping in given for key, value in mapping.items()}
     known = [field.name for field in fields(method)]
