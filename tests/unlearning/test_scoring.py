@@ -36,8 +36,8 @@ def test_what_padding_holds_changes_nothing():
         assert torch.equal(score(model, asked).nll_B, before)
 
 
-def questions(count):
-    rows = texts(4 * count, seed=6, answer=(1, 3))
+def questions(count, answer=(1, 3)):
+    rows = texts(4 * count, seed=6, answer=answer)
     asked = texts(count, seed=7, prompt=(2, 9))
     return [
         Question(
@@ -50,9 +50,10 @@ def questions(count):
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64])
-def test_accuracy_is_lm_evals_acc(rows):
+@pytest.mark.parametrize("answer", [(1, 3), (1, 1)], ids=["continuations", "words"])
+def test_accuracy_is_lm_evals_acc(rows, answer):
     """As lm-eval's `acc` does it: the choice of the highest summed log-likelihood, the first among equals."""
-    model, asked = llama(), questions(24)
+    model, asked = llama(), questions(24, answer)
     right = 0
     for each in asked:
         values = [alone(model, each.prompt + choice, len(each.prompt)) for choice in each.choices]

@@ -1,6 +1,6 @@
 """How a model scores a batch: log-probabilities of the tokens that count, in fp32, with gradient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,29 +61,38 @@ def accuracy(model: PreTrainedModel, questions: Sequence[Question], *, rows: int
     if not questions:
         raise UsageError("the accuracy of no questions is not a number", fix="Give the corpus questions with choices.")
     device = next(model.parameters()).device
-    asked = [(place, choice) for place, each in enumerate(questions) for choice in range(len(each.choices))]
-    asked.sort(key=lambda pair: len(questions[pair[0]].prompt))
-    found: dict[tuple[int, int], float] = {}
-    for start in range(0, len(asked), rows):
-        part = asked[start : start + rows]
-        for pair, value in zip(part, _likelihoods(model, questions, part, device), strict=True):
-            found[pair] = value
-    right = sum(_chosen(found, place, each) == each.answer for place, each in enumerate(questions))
+    order = sorted(range(len(questions)), key=lambda place: len(questions[place].prompt))
+    right = 0
+    for words, likelihoods in ((True, _of_words), (False, _of_continuations)):
+        places = [place for place in order if _is_words(questions[place]) is words]
+        for start in range(0, len(places), rows):
+            part = [questions[place] for place in places[start : start + rows]]
+            found = likelihoods(model, part, device)
+            right += sum(max(range(len(b)), key=b.__getitem__) == a.answer for a, b in zip(part, found, strict=True))
     return right / len(questions)
 
 
-def _chosen(found: Mapping[tuple[int, int], float], place: int, question: Question) -> int:
-    return max(range(len(question.choices)), key=lambda choice: found[place, choice])
+def _is_words(question: Question) -> bool:
+    """True where every choice is one token, so that one run of the prompt tells them all."""
+    return all(len(choice) == 1 for choice in question.choices)
 
 
-def _likelihoods(
-    model: PreTrainedModel, questions: Sequence[Question], part: Sequence[tuple[int, int]], device: torch.device
-) -> list[float]:
-    texts = [
-        Text(ids=questions[place].prompt + questions[place].choices[choice], start=len(questions[place].prompt))
-        for place, choice in part
-    ]
-    values_B = -score(model, batch(texts, range(len(texts)), device)).nll_B
-    if not values_B.isfinite().all():
+def _of_words(model: PreTrainedModel, part: Sequence[Question], device: torch.device) -> list[list[float]]:
+    """The log-likelihood of each choice of questions whose choices are one token each."""
+    texts = [Text(ids=each.prompt + each.choices[0], start=len(each.prompt)) for each in part]
+    scored = score(model, batch(texts, range(len(texts)), device))
+    logp_BV = scored.logits_BSV[scored.counted_BS].log_softmax(-1)
+    return [_finite(logp_V[[choice[0] for choice in each.choices]]) for each, logp_V in zip(part, logp_BV, strict=True)]
+
+
+def _of_continuations(model: PreTrainedModel, part: Sequence[Question], device: torch.device) -> list[list[float]]:
+    """The summed log-likelihood of each choice of any questions, one row a choice."""
+    texts = [Text(ids=each.prompt + choice, start=len(each.prompt)) for each in part for choice in each.choices]
+    values = iter(_finite(-score(model, batch(texts, range(len(texts)), device)).nll_B))
+    return [[next(values) for _ in each.choices] for each in part]
+
+
+def _finite(values: Tensor) -> list[float]:
+    if not values.isfinite().all():
         raise NonFiniteError("a choice's log-likelihood is NaN or infinite", fix="The training diverged: lower lr.")
-    return [float(value) for value in values_B]
+    return [float(value) for value in values]
