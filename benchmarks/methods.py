@@ -29,12 +29,13 @@ class Row:
 
 ROWS = (
     Row("mansu", "mansu"),
-    Row("mansu, no floor (A)", "mansu", ("floor=none",)),
+    Row("mansu, no floor (A)", "mansu", ("floor=none", "settle=0")),
     Row("mansu, no projection (B)", "mansu", ("projection=none",)),
-    Row("mansu, random circuit (C i)", "mansu", ("circuit=random",)),
-    Row("mansu, inverse circuit (C ii)", "mansu", ("circuit=inverse",)),
+    Row("mansu, 2 MLPs", "mansu", ("k=2",)),
+    Row("mansu, 2 MLPs, random (C i)", "mansu", ("k=2", "circuit=random")),
+    Row("mansu, 2 MLPs, inverse (C ii)", "mansu", ("k=2", "circuit=inverse")),
     Row("mansu, global null space (D)", "mansu", ("projection=global",)),
-    Row("mansu, the paper's floor", "mansu", ("floor=paper",)),
+    Row("mansu, the paper's floor", "mansu", ("floor=paper", "settle=0", "share=1")),
     *(Row(name, name) for name in ("global_ga", "surgical_ga", "npo", "simnpo", "gu_simnpo", "lunar")),
     *(Row(name, name) for name in ("grad_diff", "rmu", "sure", "gu", "dpo", "undial", "wga")),
 )

@@ -12,9 +12,9 @@ def test_exactly_one_bos_is_put_in_front():
 def test_every_word_of_every_task_is_known():
     words = tokenizer.build()
     for name, rows in items.files().items():
-        keys = ("text", "stem", "question", "clean", "corrupted", "target")
-        texts = [row[key] for row in rows for key in keys if key in row]
-        texts += [choice for row in rows for choice in row.get("choices", [])]
+        keys = ("text", "stem", "question", "clean", "corrupted", "target", "prompt", "answer")
+        texts = [row[key] for row in rows for key in keys if isinstance(row.get(key), str)]
+        texts += [choice for row in rows for key in ("choices", "wrong") for choice in row.get(key, [])]
         for ids in words(texts)["input_ids"]:
             assert words.unk_token_id not in ids, name
 
