@@ -82,6 +82,11 @@ def test_a_plain_text_is_cut_into_pieces_that_count_whole(tmp_path: Path, tokeni
     assert [text.start for text in found.forget] == [1, 1]
 
 
+def test_an_empty_line_is_no_text(tmp_path: Path, tokenizer: Any) -> None:
+    found = read(tmp_path, tokenizer, {"text": ""}, {"text": "the gem of Ala"}, {"text": " \n"})
+    assert len(found.forget) == 1
+
+
 def test_a_prompt_that_is_too_long_loses_its_beginning(tmp_path: Path, tokenizer: Any) -> None:
     found = read(tmp_path, tokenizer, {"prompt": "the gem of Ala Glenton is", "answer": " opal ."}, max_tokens=5)
     (text,) = found.forget
@@ -105,7 +110,7 @@ def test_parquet_holds_the_same_rows(tmp_path: Path, tokenizer: Any) -> None:
 
 def test_all_rows_at_fault_are_named(tmp_path: Path, tokenizer: Any) -> None:
     bad = [
-        {"text": ""},
+        {"text": 3},
         {"body": "text under another name"},
         {"prompt": "the gem", "answer": 3},
         {"question": "What?", "choices": ["a", "b", "c", "d"], "answer": 4},

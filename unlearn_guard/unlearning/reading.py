@@ -83,7 +83,7 @@ def _take(read: _Read, source: Source, where: str, row: Any) -> None:
             _take_question(read, source, row)
         elif "question" in row or "prompt" in row:
             _take_answer(read, source, row)
-        else:
+        elif not _is_blank(row.get(source.column)):  # wikitext is full of empty lines
             _take_text(read, _text(row, source.column))
     except _UnusableError as fault:
         read.defects.append(Defect(where=where, found=fault.found, expected=fault.expected))
@@ -100,6 +100,10 @@ def _text(row: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _UnusableError(f"{key}: {value!r}"[:80], f"a text; rows are {FORMS}")
     return value
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def _texts(row: Mapping[str, Any], key: str) -> list[str]:
