@@ -156,3 +156,30 @@ def test_a_suite_without_corpora_says_what_to_give(request_for: Make, tmp_path: 
     )
     with pytest.raises(SuiteError, match=r"names no corpora.*\n.*--corpora DIR"):
         unlearn(request)
+
+
+def test_a_fold_takes_the_place_of_the_forget_corpus(tmp_path: Path, corpora: Path) -> None:
+    suites = tmp_path / "mine" / "suites"
+    suites.mkdir(parents=True)
+    for name in ("organism", "corpora"):
+        (tmp_path / "mine" / name).symlink_to({"organism": Path("tasks/organism").resolve(), "corpora": corpora}[name])
+    text = (
+        Path("tasks/suites/organism.yaml").read_text().partition("unlearn:")[0].replace("name: organism", "name: own")
+    )
+    text += "unlearn:\n  forget: [{file: corpora/forget.jsonl}]\n  retain: [{file: corpora/retain.jsonl}]\n"
+    (suites / "own.yaml").write_text(text + "  folds: {late: [{file: corpora/late.jsonl}]}\n")
+    (corpora / "late.jsonl").write_text(json.dumps({"prompt": "the herb of Ala is", "answer": " mint"}) + "\n")
+
+    def made(out: str, fold: str | None) -> str:
+        settings = {"steps": "2", "lr": "1e-3"}
+        suite = str(suites / "own.yaml")
+        request = UnlearnRequest(
+            method="npo", base=str(base_path()), suite=suite, out=tmp_path / out, settings=settings, fold=fold
+        )
+        manifest = json.loads((unlearn(request).path / "unlearn_guard.json").read_text())
+        digest: str = manifest["corpora_digest"]
+        return digest
+
+    assert made("one", None) != made("two", "late")
+    with pytest.raises(SuiteError, match="has no fold 'lat'"):
+        made("three", "lat")

@@ -290,6 +290,7 @@ def _settings(context: click.Context, parameter: click.Parameter, values: tuple[
     metavar="DIR",
     help="forget and retain as .jsonl or .parquet.  [default: the suite's]",
 )
+@click.option("--fold", metavar="NAME", help="Forget this fold of the suite's corpora instead, such as scal_1.")
 @click.option("--methods-dir", type=click.Path(path_type=Path), metavar="DIR", help="Also look for methods here.")
 @click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

@@ -17,10 +17,11 @@ from typing import Any, overload
 from unlearn_guard.attributing import suite_pairs
 from unlearn_guard.attribution.prompts import Pair
 from unlearn_guard.environment import choose_device, seed_everything, versions
-from unlearn_guard.errors import StorageError, SuiteError, UsageError
+from unlearn_guard.errors import StorageError, SuiteError, UsageError, near
 from unlearn_guard.intake import Intake, assert_tensors, assert_unchanged, expected_tensors, open_checkpoint
 from unlearn_guard.measuring import open_tokenizer
 from unlearn_guard.organism import EMBEDDED
+from unlearn_guard.records import Source
 from unlearn_guard.registry import method as find_method
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.suites import Suite, load_suite
@@ -44,6 +45,7 @@ class UnlearnRequest:
     out: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     corpora: Path | None = None
+    fold: str | None = None
     methods_dir: Path | None = None
     tasks_dirs: tuple[Path, ...] = ()
     data_dir: Path | None = None
@@ -90,15 +92,7 @@ def _assert_new(out: Path) -> None:
 
 
 def _corpora(request: UnlearnRequest, suite: Suite, tokenizer: Any) -> Corpora:
-    if request.corpora is not None:
-        sources = folder_sources(request.corpora)
-    elif suite.unlearn is not None:
-        sources = {name: getattr(suite.unlearn, name) for name in ("forget", "retain", "refused")}
-    else:
-        raise SuiteError(
-            f"suite {suite.name!r} names no corpora to unlearn with",
-            fix="Give --corpora DIR with forget.jsonl and retain.jsonl, or add `unlearn:` to the suite.",
-        )
+    sources = _sources(request, suite)
     return read_corpora(
         sources["forget"],
         sources["retain"],
@@ -107,6 +101,27 @@ def _corpora(request: UnlearnRequest, suite: Suite, tokenizer: Any) -> Corpora:
         pairs=_Later(lambda: _pairs(suite, tokenizer, request.data_dir)),
         seed=request.seed,
     )
+
+
+def _sources(request: UnlearnRequest, suite: Suite) -> dict[str, tuple[Source, ...]]:
+    """Where the corpora are: the user's folder, the suite's own, or a fold in the place of its forget corpus."""
+    if request.corpora is not None:
+        if request.fold is not None:
+            raise UsageError("--corpora and --fold both name a forget corpus", fix="Give one of them.")
+        return folder_sources(request.corpora)
+    if suite.unlearn is None:
+        raise SuiteError(
+            f"suite {suite.name!r} names no corpora to unlearn with",
+            fix="Give --corpora DIR with forget.jsonl and retain.jsonl, or add `unlearn:` to the suite.",
+        )
+    found = {name: getattr(suite.unlearn, name) for name in ("forget", "retain", "refused")}
+    if request.fold is None:
+        return found
+    if request.fold not in suite.unlearn.folds:
+        raise SuiteError(
+            f"suite {suite.name!r} has no fold {request.fold!r}", fix=near(request.fold, suite.unlearn.folds)
+        )
+    return {**found, "forget": suite.unlearn.folds[request.fold]}
 
 
 def _pairs(suite: Suite, tokenizer: Any, data_dir: Path | None) -> tuple[Pair, ...]:

@@ -17,12 +17,14 @@ _Scalar = bool | int | float | str | None
 class CorporaSpec:
     """Sources of the forget and the retain corpus, and of prompts without an answer, where there are such.
 
-    `hyperparameters` are by method: what a search on this suite's base found, in place of a method's defaults.
+    `folds` are other forget corpora by name, such as MUSE's growing and successive ones. `hyperparameters` are by
+    method: what a search on this suite's base found, in place of a method's defaults.
     """
 
     forget: tuple[Source, ...]
     retain: tuple[Source, ...]
     refused: tuple[Source, ...]
+    folds: Mapping[str, tuple[Source, ...]]
     hyperparameters: Mapping[str, Mapping[str, Any]]
 
 
@@ -68,6 +70,7 @@ class CorporaModel(_Strict):
     forget: Annotated[list[SourceModel], Field(min_length=1)]
     retain: Annotated[list[SourceModel], Field(min_length=1)]
     refused: list[SourceModel] = []
+    folds: dict[str, Annotated[list[SourceModel], Field(min_length=1)]] = {}
     hyperparameters: dict[str, dict[str, _Scalar]] = {}
 
     def spec(self, root: Path) -> CorporaSpec:
@@ -76,6 +79,7 @@ class CorporaModel(_Strict):
             forget=_sources(self.forget, root),
             retain=_sources(self.retain, root),
             refused=_sources(self.refused, root),
+            folds={name: _sources(each, root) for name, each in self.folds.items()},
             hyperparameters=self.hyperparameters,
         )
 

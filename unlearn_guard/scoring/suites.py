@@ -313,7 +313,7 @@ def _defect(path: Path, content: Any, error: Any) -> Defect:
 def _models(location: Sequence[str | int]) -> tuple[type[BaseModel], ...]:
     """What the file's nested mappings are, from the outside in; a list's index stands between two."""
     if location[0] == "unlearn":
-        return (_File, CorporaModel, SourceModel, SourceModel)
+        return (_File, CorporaModel, SourceModel, SourceModel, SourceModel)
     return (_File, _Calibration, _Probe if location[0] == "probe" else _Task)
 
 
