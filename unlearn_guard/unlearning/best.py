@@ -27,7 +27,7 @@ class Best:
     ) -> None:
         parameters = dict(model.named_parameters())
         self._model, self._trained = model, {name: parameters[name] for name in trained}
-        self._asked = {role: questions_of(corpora, role) for role in Role}
+        self._asked = {role: questions_of(corpora, role) for role in (Role.FORGET, Role.RETAIN)}
         self._least, self._every, self._last = least, every, last
         self._kept: dict[str, Tensor] = {}
         self._score = (float("inf"), 0.0)
