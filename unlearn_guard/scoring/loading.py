@@ -23,6 +23,7 @@ from unlearn_guard.scoring.hub import hub_or_cache
 from unlearn_guard.scoring.vendored import Vendored
 
 BROKEN_TASK = (
+    ArithmeticError,
     AssertionError,
     AttributeError,
     ImportError,
@@ -30,7 +31,6 @@ BROKEN_TASK = (
     KeyError,
     TypeError,
     ValueError,
-    ZeroDivisionError,
     TemplateError,
     yaml.YAMLError,
 )
@@ -197,7 +197,7 @@ def _dataset_change(manager: TaskManager, leaf: str, data: Vendored | None) -> d
         return {"custom_dataset": lambda **_: loaded, "dataset_kwargs": None}
     if dataset is not None and Path(dataset).exists():
         raise SuiteError(
-            f"{Path(dataset).absolute()} would be read in place of the dataset {dataset}, which {entry.yaml_path} names",
+            f"{Path(dataset).absolute()} would be read in place of the dataset {dataset} of {entry.yaml_path}",
             fix=f"Run this from another directory; or, if that folder is meant, write `dataset_path: ./{dataset}`.",
         )
     if dataset is not None and not _REVISION.fullmatch(str(options.get("revision", ""))):
