@@ -267,7 +267,8 @@ def _digest(spec: TaskSpec, leaves: Iterable[Leaf]) -> str:
                     leaf.name,
                     leaf.filter,
                     _counting(leaf.task.config),
-                    [[item.id, item.prompt, item.target, _options(item)] for item in leaf.items],
+                    # The document too: a task may count an answer by fields that are neither asked nor the target.
+                    [[item.id, item.prompt, item.target, _options(item), _document(item)] for item in leaf.items],
                 ]
                 for leaf in leaves
             ],
@@ -282,6 +283,10 @@ def items_digest(task: RenderedTask) -> str:
 
 def _options(item: Item) -> list[Any]:
     return [[request.request_type, request.repeats] for request in item.requests]
+
+
+def _document(item: Item) -> str:
+    return _sha256(item.requests[0].doc)
 
 
 def _counting(config: Any) -> Any:
