@@ -71,6 +71,18 @@ def test_ifeval_counts_as_lm_eval_does_and_names_what_is_missing(monkeypatch):
         count(free, ["An oak."])
 
 
+def test_ifeval_counts_one_answer_one_way(monkeypatch):
+    """langdetect draws; of this answer it says one language or another, unless it is told where to begin."""
+    import langdetect
+
+    monkeypatch.setattr(langdetect.DetectorFactory, "seed", None)
+    monkeypatch.setattr("nltk.data.find", lambda name: name)
+    count = runpy.run_path(str(TASKS / "ifeval" / "utils.py"))["process_results"]
+    rule = {"instruction_id_list": ["change_case:english_lowercase"], "kwargs": [{}], "prompt": "x", "key": 1}
+    counted = {count(rule, ["had for hotel"])["prompt_level_strict_acc"] for _ in range(30)}
+    assert len(counted) == 1
+
+
 def test_a_changed_prompt_would_be_seen(tmp_path):
     for file in (TASKS / "wmdp").iterdir():
         if file.is_file():
