@@ -24,7 +24,7 @@ class TaskLike(Protocol):
 
     @property
     def role(self) -> Role:
-        """Forget or retain."""
+        """Forget, retain or probe."""
 
     @property
     def metric(self) -> str:
