@@ -99,6 +99,19 @@ def test_a_statement_names_bytes_run_policy_and_tests(judged, candidate, out):
     assert predicate["configuration"][0]["digest"] == {"sha256": run}
 
 
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "modeling_x.py", "original/consolidated.00.pth", "q/m.gguf"])
+def test_a_model_that_nobody_opened_is_not_vouched_for(judged, candidate, out, name):
+    run_dir = judged()
+    (candidate / name).parent.mkdir(exist_ok=True)
+    (candidate / name).write_bytes(b"x")
+    with pytest.raises(UsageError, match="no statement can speak for") as caught:
+        attest(run_dir, out)
+    assert name in str(caught.value)
+    assert not out.exists()
+    (candidate / name).rename(candidate / "LICENSE")
+    attest(run_dir, out)
+
+
 def test_digests_are_model_signing_s(candidate):
     from model_signing import hashing
 

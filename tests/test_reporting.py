@@ -121,6 +121,14 @@ def test_every_report_comes_from_one_call(run_dir, tmp_path):
     assert write_reports(run_dir, Reports()) == (run_dir / "report.html",)
 
 
+def test_part_of_the_items_is_no_score_for_a_model_card(tmp_path):
+    run, scores = made_run(complete=False)
+    write_run(run, scores, tmp_path / "run")
+    with pytest.raises(UsageError, match="asked only part of the items"):
+        write_reports(tmp_path / "run", Reports(model_card=tmp_path / "README.md"))
+    assert not (tmp_path / "README.md").exists()
+
+
 def test_a_model_card_keeps_what_it_holds(run_dir, tmp_path):
     from huggingface_hub import ModelCard
 

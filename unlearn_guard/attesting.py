@@ -22,9 +22,10 @@ def attest(run_dir: Path, out: Path, *, candidate: str | None = None, key: Path 
     """Write the statement of a run and, with a private key, `<out>.sig` beside it; returns the files.
 
     The candidate is opened as `check` opens it and must still be the one that was judged. Raises UsageError
-    where it is not, PluginError where signing is not installed.
+    where it is not, or holds pickles, code or other models beside what was judged; PluginError where signing is not
+    installed.
     """
-    from unlearn_guard.intake import assert_unchanged, open_checkpoint
+    from unlearn_guard.intake import assert_unchanged, may_run, open_checkpoint
     from unlearn_guard.reporting import read_evidence
 
     evidence = read_evidence(run_dir)
@@ -38,6 +39,15 @@ def attest(run_dir: Path, out: Path, *, candidate: str | None = None, key: Path 
         )
     files = file_digests(intake.checkpoint.path)
     assert_unchanged(intake)
+    # `verify` says of every file that it was judged; these nobody opened, and nobody knows who changed them since.
+    defects = [
+        Defect(where=name, found="a model or code that was never opened", expected="only what was judged")
+        for name in files
+        if name not in intake.names and may_run(name)
+    ]
+    if defects:
+        fix = "Take them out of what is released, then attest again: the judged files stay as they are."
+        raise UsageError(f"{intake.location} holds what no statement can speak for", defects, fix=fix)
     data = (json.dumps(statement(evidence, files), indent=1, allow_nan=False) + "\n").encode()
     read_statement(data, str(out))
     write_bytes(out, data)

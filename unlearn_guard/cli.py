@@ -5,6 +5,7 @@ the click inside it private.
 """
 
 import sys
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -60,6 +61,11 @@ def run(arguments: list[str]) -> int:
         fault = StorageError(f"{error.strerror or error}: {error.filename or 'a file'}")
         click.echo(f"error: {_printable(str(fault))}", err=True)
         return fault.exit_status
+    except Exception:
+        # Python itself would leave with 1, which here says that a limit was measured and broken.
+        click.echo(_printable(traceback.format_exc()), err=True)
+        click.echo("error: a fault of unlearn-guard or of a library; there is no verdict", err=True)
+        return ExitStatus.MEASURING_FAILED
     return int(status or ExitStatus.PASSED)
 
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 _LIBRARIES = (
     "torch",
     "transformers",
+    "tokenizers",
     "lm_eval",
     "rouge_score",
+    "nltk",
+    "langdetect",
     "bitsandbytes",
     "gptqmodel",
     "optimum",

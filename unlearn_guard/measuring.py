@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -203,7 +203,10 @@ class Bench:
         if score is None:
             return None
         asked = (score.task.digest, score.subject, score.precision)
-        return score if asked == (task.digest, intake.checkpoint.digest, precision) else None
+        if asked != (task.digest, intake.checkpoint.digest, precision):
+            return None
+        # The digest is of what is asked. Role, chance and reference are the suite's word of today.
+        return replace(score, task=task)
 
     def _quantized(self, maker: Quantizer, intake: Intake) -> Checkpoint:
         if maker.name == FULL:

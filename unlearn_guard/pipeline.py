@@ -17,7 +17,7 @@ from unlearn_guard.chatter import chatter_to
 from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
 from unlearn_guard.erasure import PRECISIONS, Attributed, Erasure
 from unlearn_guard.errors import MeasurementError, UsageError
-from unlearn_guard.intake import Intake, assert_comparable, assert_tensors, expected_tensors, open_checkpoint
+from unlearn_guard.intake import Intake, assert_comparable, assert_tensors, compare, expected_tensors, open_checkpoint
 from unlearn_guard.judging.derive import derive, unknown
 from unlearn_guard.judging.draft import PolicyDraft
 from unlearn_guard.judging.gate import judge
@@ -103,7 +103,7 @@ def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: 
         quantizer(precision)
     with watch.stage("open base"):
         base, artifacts, notes = _open_others(request, settled, candidate)
-    retrained = _open_retrained(request, base, watch)
+    retrained = _open_retrained(request, base, candidate, watch)
     with watch.stage("render the suite"):
         suite = load_suite(settled.suite, request.tasks_dirs)
         chat = Chat(open_tokenizer(base.checkpoint.path)) if request.apply_chat_template else None
@@ -127,7 +127,7 @@ def _measure(
     bench, precisions = ready.bench, ready.settled.precisions
     base, candidate = bench.base.checkpoint, ready.candidate.checkpoint
     scores = _scores(bench, precisions, bench.base, ready.candidate, ready.artifacts)
-    scores += _retrained_scores(bench, ready.retrained, scores)
+    scores += _retrained_scores(bench, ready.retrained)
     retrained = ready.retrained.checkpoint if ready.retrained is not None else None
     erasure = Erasure(bench=bench, candidate=ready.candidate, seed=request.seed)
     erased = erasure.measure(precisions, ready.artifacts)
@@ -178,19 +178,28 @@ def _open_others(
     return base, artifacts, tuple(notes)
 
 
-def _open_retrained(request: Request, base: Intake, watch: Stopwatch) -> Intake | None:
-    """The model that never saw the forget set, held to base's architecture and tokenizer."""
+def _open_retrained(request: Request, base: Intake, candidate: Intake, watch: Stopwatch) -> Intake | None:
+    """The model that never saw the forget set: base's architecture and tokenizer, but neither base nor candidate."""
     if request.retrained is None:
         return None
     with watch.stage("open retrained"):
         retrained = open_checkpoint(request.retrained)
+        # Its own chat template is of no account: all are asked through base's.
+        if defects := compare(base, retrained).defects:
+            raise UsageError(f"--retrained {retrained.location} cannot be compared with base", defects)
         assert_tensors(retrained, expected_tensors(base.checkpoint.path))
+        for who, other in (("base", base), ("the candidate", candidate)):
+            if not compare(other, retrained).changed:
+                raise UsageError(
+                    f"--retrained {retrained.location} has the weights of {who}",
+                    fix="Give a model that was trained without the forget set: one compared with itself always agrees.",
+                )
     return retrained
 
 
-def _retrained_scores(bench: Bench, retrained: Intake | None, scores: Sequence[TaskScore]) -> tuple[TaskScore, ...]:
-    """Its answers to the probes in full precision, save where it is a model that was already asked."""
-    if retrained is None or any(score.subject == retrained.checkpoint.digest for score in scores):
+def _retrained_scores(bench: Bench, retrained: Intake | None) -> tuple[TaskScore, ...]:
+    """Its answers to the probes in full precision."""
+    if retrained is None:
         return ()
     probes = tuple(task for task in bench.rendered.records if task.role is Role.PROBE)
     return bench.score("retrained", retrained, FULL, probes) if probes else ()

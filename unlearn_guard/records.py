@@ -6,6 +6,7 @@ refuse what cannot be true.
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -313,12 +314,16 @@ class Check:
 
     @property
     def margin(self) -> float | None:
-        """Distance from the point value to the nearest bound, in the metric's unit; negative when it is broken."""
+        """Distance from the point value to the nearest bound, in the metric's unit; negative when it is broken.
+
+        Always finite: a distance that no float holds is the largest one.
+        """
         if self.measurement is None:
             return None
         low, high, value = self.limit.at_least, self.limit.at_most, self.measurement.value
         slack = [] if low is None else [value - low]
-        return min(slack if high is None else [*slack, high - value])
+        nearest = min(slack if high is None else [*slack, high - value])
+        return max(-sys.float_info.max, min(nearest, sys.float_info.max))
 
     @property
     def outcome(self) -> Outcome:

@@ -124,6 +124,11 @@ def write_reports(directory: Path, asked: Reports) -> tuple[Path, ...]:
 
         written.append(_write(asked.sarif, sarif(evidence)))
     if asked.model_card:
+        if not evidence.run.verdict.complete:
+            raise UsageError(
+                f"{directory} asked only part of the items: such scores are not a model card's",
+                fix="Run the check again without --limit.",
+            )
         written += _model_card(asked.model_card, evidence, asked.benchmarks)
     return tuple(written)
 

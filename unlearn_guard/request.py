@@ -69,6 +69,11 @@ def settle(request: Request, draft: "PolicyDraft", candidate: "Intake") -> Settl
         notes = (f"base and suite: the embedded organism {named!r}, which unlearn_guard.json names",)
     if base is None or suite is None:
         raise _unsettled(candidate, base, suite)
+    notes += tuple(
+        f"the policy names {what} {named!r}; the command line asked for {asked!r}"
+        for what, named, asked in (("base", draft.base, request.base), ("suite", draft.suite, request.suite))
+        if named is not None and asked is not None and named != asked
+    )
     precisions = request.precisions or draft.precisions or DEFAULT_PRECISIONS
     if FULL not in precisions:
         raise UsageError(

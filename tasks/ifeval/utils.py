@@ -8,8 +8,11 @@ def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, bool]:
 
     Raises ValueError without nltk's `punkt_tab`: lm-eval would try to download it in the middle of a run.
     """
+    import langdetect
     import nltk
 
+    # Left alone it draws anew each time, and one answer would be counted in two ways.
+    langdetect.DetectorFactory.seed = 0
     try:
         nltk.data.find("tokenizers/punkt_tab")
     except LookupError as error:

@@ -51,6 +51,23 @@ def test_a_base_of_another_architecture(guard: Guard, candidate: Candidate, copi
     assert_refused(done, "num_attention_heads")
 
 
+@pytest.mark.parametrize(("name", "whose"), [("base", "base"), ("unchanged", "base"), ("erased", "the candidate")])
+def test_a_retrained_model_that_is_base_or_the_candidate(
+    guard: Guard, candidate: Candidate, tmp_path: Path, name: str, whose: str
+) -> None:
+    shutil.copytree(candidate(name), tmp_path / "retrained")
+    done = guard("check", candidate("erased"), "--retrained", tmp_path / "retrained")
+    assert_refused(done, f"has the weights of {whose}", "compared with itself")
+
+
+def test_a_retrained_model_of_another_architecture(guard: Guard, candidate: Candidate, copied: Path) -> None:
+    config = read_json(copied / "config.json")
+    config["rope_theta"] = 12345.0
+    config["rope_parameters"] = {"rope_type": "default", "rope_theta": 12345.0}
+    (copied / "config.json").write_text(json.dumps(config))
+    assert_refused(guard("check", candidate("erased"), "--retrained", copied), "--retrained", "rope_theta")
+
+
 def test_an_unknown_suite(guard: Guard, candidate: Candidate, tmp_path: Path) -> None:
     done = guard(
         "check", candidate("erased"), "--base", candidate("base"), "--suite", "organsim", "--out", tmp_path / "run"

@@ -112,13 +112,6 @@ def test_a_book_by_heart_leaks_and_a_model_that_never_read_it_does_not(check, pl
 
 
 @pytest.mark.slow
-def test_the_retrained_model_itself_leaks_nothing(check, planted: Path) -> None:
-    done, run = check("muse-news", LEAK, "--retrained", str(planted / "candidate"))
-    assert done.status in (0, 1), done.text
-    assert numbers(run)["candidate", "privleak", "muse_news_privleak", "full"]["value"] == 0.0
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("suite", ["muse-books", "tofu", "tofu-forget01", "tofu-forget05"])
 def test_every_suite_runs_end_to_end(check, planted: Path, suite: str) -> None:
     done, run = check(suite, "", "--retrained", str(planted / "retrained"))

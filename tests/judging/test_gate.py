@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -24,6 +25,16 @@ AT_MOST = made_limit("retain_drop", at_most=0.15)
 @pytest.mark.parametrize(("value", "expected"), [(0.15, "passed"), (0.15 + 1e-15, "failed"), (-1.0, "passed")])
 def test_points_are_compared_unrounded(value, expected):
     assert outcome(AT_MOST, measured(value)) == expected
+
+
+@pytest.mark.parametrize(("value", "bound"), [(-1.7e308, 1.7e308), (1.7e308, -1.7e308)])
+def test_a_margin_is_finite_and_keeps_its_sign(value, bound):
+    for bounds in ({"at_least": bound}, {"at_most": bound}):
+        (check,) = judge(
+            [made_limit("retain_drop", **bounds)], [measured(value)], candidate=CANDIDATE, complete=True
+        ).checks
+        assert math.isfinite(check.margin)
+        assert (check.margin > 0) is (check.outcome == "passed")
 
 
 def test_both_bounds_count():

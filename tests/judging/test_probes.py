@@ -106,7 +106,7 @@ def test_a_probe_without_unseen_texts_is_refused():
 
 def test_forget_quality_equals_the_oracle():
     draw = random.Random(2)
-    for sizes in itertools.product((4, 6), (5, 7)):
+    for sizes in itertools.product((7, 9), repeat=2):
         one, other = ([draw.random() * 3 for _ in range(size)] for size in sizes)
         found = named([quality(one), quality(other, RETRAINED)], RETRAINED) if sizes[0] == sizes[1] else None
         if found is None:
@@ -118,14 +118,23 @@ def test_forget_quality_equals_the_oracle():
 
 
 def test_forget_quality_by_hand():
-    """Five values all below five others: 2 of the 252 ways to split ten are as far apart."""
-    found = named([quality([0.1, 0.2, 0.3, 0.4, 0.5]), quality([1, 2, 3, 4, 5], RETRAINED)], RETRAINED)
-    assert found["forget_quality[truths-full]"].value == pytest.approx(2 / 252)
-    assert found["forget_truth_ratio[truths-full]"].value == pytest.approx(0.3)
-    same = named([quality([1.0, 2.0, 4.0]), quality([1.0, 2.0, 4.0], RETRAINED)], RETRAINED)
+    """Seven values all below seven others: 2 of the 3432 ways to split fourteen are as far apart."""
+    low, high = [each / 10 for each in range(1, 8)], [float(each) for each in range(1, 8)]
+    found = named([quality(low), quality(high, RETRAINED)], RETRAINED)
+    assert found["forget_quality[truths-full]"].value == pytest.approx(2 / 3432)
+    assert found["forget_truth_ratio[truths-full]"].value == pytest.approx(0.4)
+    same = named([quality(high), quality(high, RETRAINED)], RETRAINED)
     assert same["forget_quality[truths-full]"].value == 1.0
-    assert same["forget_truth_ratio[truths-full]"].value == pytest.approx((1 + 1 / 2 + 1 / 4) / 3)
+    assert named([quality([1.0, 2.0, 4.0])])["forget_truth_ratio[truths-full]"].value == pytest.approx(1.75 / 3)
     assert "forget_quality[truths-full]" not in named([quality([1.0, 2.0])])
+
+
+@pytest.mark.parametrize("items", [1, 3, 6])
+def test_too_few_items_have_no_forget_quality(items):
+    """Of three items each, two models without any overlap have p = .1: a limit at .05 would hold whatever they said."""
+    found = named([quality([0.1] * items), quality([5.0] * items, RETRAINED)], RETRAINED)
+    assert "forget_quality[truths-full]" not in found
+    assert "forget_truth_ratio[truths-full]" in found
 
 
 def test_model_utility_is_the_harmonic_mean():

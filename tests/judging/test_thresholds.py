@@ -101,6 +101,17 @@ def test_roles_and_lists_become_one_limit_each(tmp_path):
     assert {limit.line for limit in found.limits} == {3}
 
 
+def test_a_probe_with_the_same_score_does_not_lift_the_range_of_a_task(tmp_path):
+    """30 for 0.30 holds for every accuracy there is."""
+    tasks = (*TASKS, TaskRef(name="toy_probe", role=Role.PROBE, metric="acc"))
+    text = 'version: 1\nlimits:\n  - {metric: acc, task: "%s", precision: full, at_most: 30, because: x}\n'
+    for name in ("toy_forget", "@retain"):
+        with pytest.raises(PolicyError, match="acc at_most 30"):
+            resolve(read_policy(written(tmp_path, text % name)), tasks, PRECISIONS)
+    (limit,) = resolve(read_policy(written(tmp_path, text % "toy_probe")), tasks, PRECISIONS).limits
+    assert limit.at_most == 30
+
+
 def test_weights_and_scores_can_be_limited(tmp_path):
     found = policy(
         tmp_path,

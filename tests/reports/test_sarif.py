@@ -61,6 +61,17 @@ def test_an_incomplete_run_never_reads_as_a_pass():
     assert len(run["results"]) == 2
 
 
+def test_a_run_of_part_of_the_items_is_a_result_though_every_limit_held():
+    run = replace(VERDICTS["passed"](), limit=10)
+    run = replace(run, verdict=replace(run.verdict, complete=False))
+    held = json.loads(sarif(made_evidence(run)))
+    assert [error.message for error in SCHEMA.iter_errors(held)] == []
+    (result,) = held["runs"][0]["results"]
+    assert (result["ruleId"], result["level"]) == ("verdict", "warning")
+    assert "this can never be a release" in result["message"]["text"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "thresholds.yaml"
+
+
 def test_hostile_names_are_spelt_out_and_short():
     text = sarif(hostile_evidence())
     assert text.isascii()

@@ -48,6 +48,20 @@ def test_rendering_leaves_the_generators_of_others_alone(world):
     assert random.random() == expected
 
 
+def test_the_digest_tells_a_field_by_which_answers_are_counted(world):
+    """As in IFEval: neither asked nor the target, and stored answers were counted by what it said then."""
+    path = world.parent.parent / "invented" / "lettered.jsonl"
+    items = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({**item, "rule": "short"}) + "\n" for item in items))
+    before = digests(world)
+    assert digests(world) == before
+    items[3]["rule"] = "long"
+    path.write_text("".join(json.dumps({"rule": "short", **item}) + "\n" for item in items))
+    after = digests(world)
+    assert after["invented_lettered"] != before["invented_lettered"]
+    assert after["invented_worded"] == before["invented_worded"]
+
+
 def test_the_digest_tells_a_changed_item(world):
     before = digests(world)
     path = world.parent.parent / "invented" / "lettered.jsonl"

@@ -71,6 +71,18 @@ def test_ifeval_counts_as_lm_eval_does_and_names_what_is_missing(monkeypatch):
         count(free, ["An oak."])
 
 
+def test_ifeval_counts_one_answer_one_way(monkeypatch):
+    """langdetect draws; of this answer it says one language or another, unless it is told where to begin."""
+    import langdetect
+
+    monkeypatch.setattr(langdetect.DetectorFactory, "seed", None)
+    monkeypatch.setattr("nltk.data.find", lambda name: name)
+    count = runpy.run_path(str(TASKS / "ifeval" / "utils.py"))["process_results"]
+    rule = {"instruction_id_list": ["change_case:english_lowercase"], "kwargs": [{}], "prompt": "x", "key": 1}
+    counted = {count(rule, ["had for hotel"])["prompt_level_strict_acc"] for _ in range(30)}
+    assert len(counted) == 1
+
+
 def test_a_changed_prompt_would_be_seen(tmp_path):
     for file in (TASKS / "wmdp").iterdir():
         if file.is_file():
@@ -234,6 +246,44 @@ def test_items_that_differ_from_those_pulled_are_refused(vendored):
     path.write_text(json.dumps(manifest))
     with pytest.raises(SuiteError, match="does not say which items"):
         rendered_from(vendored)
+
+
+def test_data_of_another_commit_than_the_task_names_is_refused(vendored):
+    path = vendored / "data" / "manifest.json"
+    path.write_text(path.read_text().replace("8b85378e501fe9b3fb2694b04bcd2970bc7c7235", "0" * 40))
+    with pytest.raises(SuiteError, match="another commit") as caught:
+        rendered_from(vendored)
+    assert "8b85378e501fe9b3fb2694b04bcd2970bc7c7235, as the task says" in str(caught.value)
+
+
+def test_vendored_data_is_checked_also_from_inside_its_folder(vendored, monkeypatch):
+    """There `cais/wmdp` is a folder too, which a library would take without asking the manifest."""
+    monkeypatch.chdir(vendored / "data")
+    assert rendered_from(vendored).tasks[0].task.items == SIZES["chem"]
+    path = vendored / "data" / "cais" / "wmdp" / "wmdp-chem" / "test.parquet"
+    path.write_bytes(path.read_bytes() + b"0")
+    with pytest.raises(SuiteError, match="changed or damaged"):
+        rendered_from(vendored)
+
+
+def test_a_folder_of_the_datasets_name_does_not_stand_in_for_it(vendored, monkeypatch):
+    monkeypatch.chdir(vendored / "data")
+    with pytest.raises(SuiteError, match="would be read in place of the dataset cais/wmdp"):
+        render(load_suite(vendored / "chemistry.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [("{revision: main}", "'main' of some/thing is not a commit"), ("{data_files: a.csv}", "say data_files")],
+)
+def test_what_vendored_data_cannot_keep_is_not_pulled(tmp_path, world, options, expected):
+    from unlearn_guard.scoring.pulling import pull
+
+    definition = f"task: invented_hub\ninclude: lettered.yaml\ndataset_path: some/thing\ndataset_kwargs: {options}\n"
+    (world.parent.parent / "invented" / "hub.yaml").write_text(definition)
+    world.write_text(world.read_text().replace("task: invented_lettered", "task: invented_hub"))
+    with pytest.raises(SuiteError, match=expected):
+        pull([load_suite(world)], tmp_path / "data", hub=InventedHub())
 
 
 @pytest.mark.parametrize(

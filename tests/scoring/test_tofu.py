@@ -2,15 +2,17 @@
 
 import math
 import runpy
+from types import SimpleNamespace
 
 import pytest
 
 from tests.invented_data import tofu, vendor
 from tests.oracles import muse_and_tofu_by_hand as oracle
+from unlearn_guard.errors import ScoringError
 from unlearn_guard.judging.derive import derive
 from unlearn_guard.resources import bundled
 from unlearn_guard.scoring.answers import Nats
-from unlearn_guard.scoring.evaluate import evaluate, render
+from unlearn_guard.scoring.evaluate import _sample, evaluate, render
 from unlearn_guard.scoring.suites import load_suite
 
 UTILS = runpy.run_path(str(bundled("tasks") / "tofu" / "utils.py"))
@@ -33,6 +35,16 @@ def test_truth_ratio_by_hand():
     assert UTILS["truth_ratio"]({}, choices(0.4, 0.2, 0.05))["truth_ratio"] == pytest.approx(0.25)
     assert UTILS["truth"]({}, choices(0.4, 0.2, 0.05))["truth"] == pytest.approx(0.75)
     assert UTILS["truth"]({}, choices(0.1, 0.2, 0.2))["truth"] == 0.0
+
+
+def test_a_ratio_that_no_float_holds_is_a_failed_measurement():
+    """Status 3, not a traceback: 800 nats a token apart, as in a destroyed model."""
+    answers = [(Nats.of((-900.0,)), False), (Nats.of((-100.0,)), False)]
+    requests = [SimpleNamespace(doc={}, filtered_resps={"none": each}, resps=[each]) for each in answers]
+    task = SimpleNamespace(process_results=UTILS["truth_ratio"])
+    leaf = SimpleNamespace(task=task, metric="truth_ratio", filter="none")
+    with pytest.raises(ScoringError, match="could not count the answer: OverflowError"):
+        _sample(leaf, SimpleNamespace(id="x-0", prompt="", target=""), requests, "full")
 
 
 def test_recall_by_hand():

@@ -2,7 +2,7 @@
 
 from unlearn_guard.intake.difference import Difference, assert_comparable, compare
 from unlearn_guard.intake.expected import Expected, assert_tensors, expected_tensors
-from unlearn_guard.intake.folder import FileState
+from unlearn_guard.intake.folder import FileState, may_run
 from unlearn_guard.intake.inspection import Inspection, inspection
 from unlearn_guard.intake.intake import Intake, assert_unchanged
 from unlearn_guard.intake.manifest import Manifest
@@ -27,5 +27,6 @@ __all__ = [
     "compare",
     "expected_tensors",
     "inspection",
+    "may_run",
     "open_checkpoint",
 ]

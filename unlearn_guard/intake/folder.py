@@ -31,6 +31,14 @@ _PICKLE = re.compile(r".*\.(bin|pt|pth|pkl|pickle|ckpt|joblib|npy|npz|msgpack|h5
 _CODE = re.compile(r".*\.(py|so|pyc|sh)", re.IGNORECASE | re.DOTALL)
 
 
+_OTHER_MODELS = re.compile(r".*\.(safetensors|gguf|ggml|onnx|tflite|keras|mar|nemo)", re.IGNORECASE | re.DOTALL)
+
+
+def may_run(name: str) -> bool:
+    """Whether somebody might load a file of this name as a model or run it: what must not ride along unjudged."""
+    return any(kind.fullmatch(name) for kind in (_PICKLE, _CODE, _OTHER_MODELS))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
     """What tells that a file is still the one that was read. The change time catches a rewrite that sets mtime back."""

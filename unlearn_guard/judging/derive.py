@@ -145,7 +145,8 @@ def _comparisons(table: Table, base: str, candidate: str, trusted: Trusted) -> I
                     yield _Comparison(
                         metric="retain_drop", scores=(paired, judged), precision=precision, statistic=_drop
                     )
-            elif trusted.get((task.name, FULL), True):
+            # What base was not asked nobody knows that it knew.
+            elif trusted.get((task.name, FULL), False):
                 full_base = table.get(base, FULL, task.name)
                 full = table.get(candidate, FULL, task.name) if precision != FULL else None
                 yield from _forgetting(judged, full_base, full, precision)

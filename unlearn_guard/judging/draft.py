@@ -18,7 +18,7 @@ class _Strict(BaseModel):
 
 
 class Rule(_Strict):
-    """One entry under `limits:`; `task` may be `@forget` or `@retain`, `precision` a list."""
+    """One entry under `limits:`; `task` may be `@forget`, `@retain` or `@probe`, `precision` a list."""
 
     metric: Name
     task: Name
@@ -90,7 +90,7 @@ def read_draft(text: str, *, name: str, digest: str) -> PolicyDraft:
     )
 
 
-_GUIDE = "A limit: metric, task (a name, @forget or @retain), precision, at_least and/or at_most, because."
+_GUIDE = "A limit: metric, task (a name, @forget, @retain or @probe), precision, at_least and/or at_most, because."
 
 
 def _sorted(defects: list[Defect]) -> list[Defect]:
@@ -166,7 +166,7 @@ EXPECTED = {
     "precisions": "a list of precisions",
     "limits": "a list of limits",
     "metric": "a metric's name",
-    "task": "a task's name, @forget, @retain or weights",
+    "task": "a task's name, @forget, @retain, @probe, weights or suite",
     "precision": "a precision or a list of them",
     "at_least": _NUMBER,
     "at_most": _NUMBER,

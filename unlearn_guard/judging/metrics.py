@@ -15,7 +15,7 @@ NF4 = "nf4"
 
 
 class Asks(StrEnum):
-    """What a metric is made for: forget tasks, retain tasks, or the weights themselves."""
+    """What a metric is made for: tasks of some roles, the weights themselves, or the suite as a whole."""
 
     FORGET = "forget tasks"
     RETAIN = "retain tasks"

@@ -33,7 +33,7 @@ def policy_schema() -> dict[str, Any]:
             properties[name] = _described(name, field)
     rule["properties"]["confidence"] = {"enum": list(CONFIDENCE_LEVELS), "description": _ABOUT["confidence"]}
     rule["properties"]["metric"]["examples"] = list(METRICS)
-    rule["properties"]["task"]["examples"] = ["@forget", "@retain", "weights"]
+    rule["properties"]["task"]["examples"] = ["@forget", "@retain", "@probe", "weights", "suite"]
     schema["properties"]["version"]["const"] = 1
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -26,6 +26,9 @@ from unlearn_guard.records import (
 UNSEEN = "_holdout"
 """The end of the name of the lm-eval task whose texts no model has seen; the group's others were to be forgotten."""
 
+TELLING = 0.001
+"""A test that gives no p-value this small to two models without any overlap (six items each) tells nothing apart."""
+
 
 def probe_measures(table: Table, *, subjects: Sequence[str], retrained: str | None, seed: int) -> Iterator[Measurement]:
     """Every measure that the scores of these subjects feed, in the order of tasks, precisions, subjects."""
@@ -117,7 +120,8 @@ def _forget_quality(score: TaskScore, reference: TaskScore | None) -> Iterator[M
     """The mean of min(R, 1/R), and with a retrained model the p-value of a two-sample Kolmogorov-Smirnov test.
 
     R is the truth ratio. A p-value near 1 says that the two models' truth ratios cannot be told apart; it is
-    not evidence that they are the same, least of all with few items. Source: Maini et al. 2024, arXiv 2401.06121,
+    not evidence that they are the same, least of all with few items: with so few that no two models could be told apart
+    there is none (`TELLING`). Source: Maini et al. 2024, arXiv 2401.06121,
     Section 2.2.2.
     """
     ratios = [sample.correct for sample in score.samples]
@@ -127,7 +131,9 @@ def _forget_quality(score: TaskScore, reference: TaskScore | None) -> Iterator[M
         from scipy.stats import ks_2samp  # a second of imports, only where it is needed
 
         others = [sample.correct for sample in reference.samples]
-        yield _number(score, FORGET_QUALITY, float(ks_2samp(ratios, others).pvalue))
+        farthest = ks_2samp([0.0] * len(ratios), [1.0] * len(others)).pvalue
+        if farthest <= TELLING:
+            yield _number(score, FORGET_QUALITY, float(ks_2samp(ratios, others).pvalue))
 
 
 def _number(score: TaskScore, metric: str, value: float) -> Measurement:

@@ -24,7 +24,7 @@ class TaskLike(Protocol):
 
     @property
     def role(self) -> Role:
-        """Forget or retain."""
+        """Forget, retain or probe."""
 
     @property
     def metric(self) -> str:
@@ -65,7 +65,7 @@ class _Rule:
     def __init__(self, rule: Rule, where: str, tasks: Sequence[TaskLike], precisions: tuple[str, ...]) -> None:
         self.rule, self.where, self.tasks, self.precisions = rule, where, tasks, precisions
         scores = {task.metric for task in tasks}
-        unbounded = any(task.metric == rule.metric and task.role is Role.PROBE for task in tasks)
+        unbounded = any(task.name in self._names() and task.role is Role.PROBE for task in tasks)
         self.metric = METRICS.get(rule.metric) or (score(rule.metric, unbounded) if rule.metric in scores else None)
         self.known = {*METRICS, *scores}
 

@@ -40,12 +40,21 @@ def sarif(evidence: Evidence) -> str:
                 "tool": {"driver": driver},
                 "automationDetails": {"id": f"unlearn-guard/{quote(wording.short(run.suite), safe='')}/"},
                 "invocations": [invocation],
-                "results": [_result(check, run, rules[check.id]) for check in broken],
+                "results": [_result(check, run, rules[check.id]) for check in broken] or _no_release(run),
                 "properties": {**properties, "headline": wording.headline(run)},
             }
         ],
     }
     return json.dumps(held, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _no_release(run: Run) -> list[dict[str, Any]]:
+    """What stands where every limit held and the run is no release all the same: no result would read as a pass."""
+    if run.verdict.passed:
+        return []
+    place = {"physicalLocation": _location(None, run)}
+    text = wording.short(wording.headline(run), 1000)
+    return [{"ruleId": "verdict", "level": "warning", "message": {"text": text}, "locations": [place]}]
 
 
 def rule_id(check: Check) -> str:
@@ -73,13 +82,13 @@ def _result(check: Check, run: Run, index: int) -> dict[str, Any]:
         "ruleIndex": index,
         "level": "error" if check.outcome is Outcome.FAILED else "warning",
         "message": {"text": wording.short(text + wording.next_step(check), 1000)},
-        "locations": [{"physicalLocation": _location(check, run)}],
+        "locations": [{"physicalLocation": _location(check.limit.line, run)}],
         "partialFingerprints": {"limit/v1": hashlib.sha256(check.id.encode()).hexdigest()},
         "properties": properties,
     }
 
 
-def _location(check: Check, run: Run) -> dict[str, Any]:
+def _location(line: int | None, run: Run) -> dict[str, Any]:
     path = policy_file(run) or run.policy.path
     uri = Path(path).as_uri() if Path(path).is_absolute() else quote(wording.plain(path))
-    return {"artifactLocation": {"uri": uri}, "region": {"startLine": check.limit.line or 1}}
+    return {"artifactLocation": {"uri": uri}, "region": {"startLine": line or 1}}

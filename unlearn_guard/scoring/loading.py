@@ -23,6 +23,7 @@ from unlearn_guard.scoring.hub import hub_or_cache
 from unlearn_guard.scoring.vendored import Vendored
 
 BROKEN_TASK = (
+    ArithmeticError,
     AssertionError,
     AttributeError,
     ImportError,
@@ -30,7 +31,6 @@ BROKEN_TASK = (
     KeyError,
     TypeError,
     ValueError,
-    ZeroDivisionError,
     TemplateError,
     yaml.YAMLError,
 )
@@ -149,11 +149,35 @@ def from_hub(task: Any) -> bool:
 
 
 def hub_dataset(config: Mapping[str, Any]) -> str | None:
-    """The `owner/name` of a task's dataset on the hub; None where its data lies beside it."""
+    """The `owner/name` of a task's dataset on the hub; None where it is a file format, or a folder (`/...`, `./...`).
+
+    What lies in the working directory never decides: a folder `owner/name` there is not the dataset.
+    """
     dataset = config.get("dataset_path")
     if config.get("custom_dataset") is not None or not isinstance(dataset, str) or dataset in _FILE_FORMATS:
         return None
-    return None if Path(dataset).exists() else dataset
+    return None if dataset.startswith((".", "/")) else dataset
+
+
+def revision_of(config: Mapping[str, Any]) -> str | None:
+    """The commit that a task pins its hub dataset to, or None.
+
+    Raises SuiteError for a revision that is no commit, and for options of the dataset that `data pull` does not keep.
+    """
+    options: Mapping[str, Any] = config.get("dataset_kwargs") or {}
+    dataset, revision = config.get("dataset_path"), options.get("revision")
+    if more := sorted(set(options) - {"revision", "trust_remote_code"}):
+        raise SuiteError(
+            f"task {config.get('task')!r}: dataset_kwargs of {dataset} say {', '.join(more)}, which vendored data does "
+            "not keep",
+            fix="Run it without --data-dir, or let a task of your own read the files.",
+        )
+    if revision is not None and not _REVISION.fullmatch(str(revision)):
+        raise SuiteError(
+            f"task {config.get('task')!r}: revision {revision!r} of {dataset} is not a commit",
+            fix="Name the commit, 40 hexadecimal digits; or no revision: `data pull` then records the newest.",
+        )
+    return revision
 
 
 def splits(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -169,8 +193,13 @@ def _dataset_change(manager: TaskManager, leaf: str, data: Vendored | None) -> d
     dataset = hub_dataset(config)
     options = config.get("dataset_kwargs") or {}
     if dataset is not None and data is not None:
-        loaded = data.load(dataset, config.get("dataset_name"), splits(config))
+        loaded = data.load(dataset, config.get("dataset_name"), splits(config), revision=revision_of(config))
         return {"custom_dataset": lambda **_: loaded, "dataset_kwargs": None}
+    if dataset is not None and Path(dataset).exists():
+        raise SuiteError(
+            f"{Path(dataset).absolute()} would be read in place of the dataset {dataset} of {entry.yaml_path}",
+            fix=f"Run this from another directory; or, if that folder is meant, write `dataset_path: ./{dataset}`.",
+        )
     if dataset is not None and not _REVISION.fullmatch(str(options.get("revision", ""))):
         raise SuiteError(
             f"{entry.yaml_path}: the dataset {dataset} is not pinned to a revision, so nobody could say what was asked",

@@ -1,13 +1,14 @@
 """`data pull`: fetch what suites ask from, once, where there is a network."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from unlearn_guard.errors import Defect, SuiteError
-from unlearn_guard.scoring.loading import from_hub, hub_dataset, leaf_configs, splits
-from unlearn_guard.scoring.rendering import Rendered, items_digest, render
+from unlearn_guard.scoring.digests import items_digest
+from unlearn_guard.scoring.loading import from_hub, hub_dataset, leaf_configs, revision_of, splits
+from unlearn_guard.scoring.rendering import Rendered, render
 from unlearn_guard.scoring.suites import Suite
 from unlearn_guard.scoring.vendored import (
     MANIFEST,
@@ -60,8 +61,8 @@ class _Wanted:
 def pull(suites: Sequence[Suite], data_dir: Path, *, hub: Hub | None = None, defaults: bool = True) -> Manifest:
     """Fetch every split that the suites' tasks read into `data_dir`, and record what it is in the manifest.
 
-    A task that names no revision gets the newest, which the manifest then pins. What is already there at the same
-    revision stays. Raises SuiteError when a dataset is wanted at two revisions, or cannot be fetched.
+    A task that names no revision gets the one that the manifest already pins, else the newest. Other datasets of the
+    folder stay. Raises SuiteError when a dataset is wanted at two revisions, or cannot be fetched.
     """
     hub = hub or HuggingFaceHub()
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -83,14 +84,13 @@ def _wanted(suite: Suite, defaults: bool) -> Iterator[_Wanted]:
         dataset = hub_dataset(config)
         if dataset is None:
             continue
-        options: Mapping[str, Any] = config.get("dataset_kwargs") or {}
         licence = str((config.get("metadata") or {}).get("licence", UNKNOWN_LICENCE))
         for split in splits(config):
             yield _Wanted(
                 dataset=dataset,
                 config=config.get("dataset_name"),
                 split=split,
-                revision=options.get("revision"),
+                revision=revision_of(config),
                 licence=licence,
             )
 

@@ -1,9 +1,6 @@
 """A suite's questions, rendered once, so that every model and precision is asked exactly the same."""
 
-import hashlib
-import inspect
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from lm_eval.api.instance import Instance
 from unlearn_guard.errors import SuiteError, near
 from unlearn_guard.records import Prompt, Task
 from unlearn_guard.scoring.chat import Chat
+from unlearn_guard.scoring.digests import items_digest, sha256_of, task_digest
 from unlearn_guard.scoring.generation import read_generation
 from unlearn_guard.scoring.loading import BROKEN_TASK, Loaded, from_hub, load_tasks, quiet
 from unlearn_guard.scoring.suites import Suite, TaskSpec
@@ -164,7 +162,7 @@ def _render(loaded: Loaded, spec: TaskSpec, how: _How) -> RenderedTask:
         metric=spec.metric,
         chance=spec.chance,
         items=len(items),
-        digest=_digest(spec, leaves),
+        digest=task_digest(spec.metric, leaves),
         measure=spec.measure,
         retrained=spec.retrained,
     )
@@ -194,7 +192,7 @@ def _item(task: Any, name: str, requests: list[Instance], path: Path) -> Item:
         raise SuiteError(f"{path}: item {name} has a choice twice or lacks one")
     return Item(
         id=name,
-        prompt=_sha256([[request.request_type, *request.args] for request in requests]),
+        prompt=sha256_of([[request.request_type, *request.args] for request in requests]),
         target=_target(task, requests[0]),
         requests=tuple(requests),
     )
@@ -203,7 +201,7 @@ def _item(task: Any, name: str, requests: list[Instance], path: Path) -> Item:
 def _target(task: Any, request: Instance) -> str:
     """The right answer; of a text that is scored whole its hash, so that a run directory does not hold the text."""
     target = str(task.doc_to_target(request.doc))
-    return f"sha256:{_sha256(target)}" if request.request_type == "loglikelihood_rolling" else target
+    return f"sha256:{sha256_of(target)}" if request.request_type == "loglikelihood_rolling" else target
 
 
 def _check_request(request: Instance, path: Path) -> None:
@@ -255,53 +253,3 @@ def _check_chance(spec: TaskSpec, leaves: Iterable[Leaf], path: Path) -> None:
         raise SuiteError(
             f"task {spec.name!r}: the suite says chance {spec.chance}; the choices of {path} say {expected}"
         )
-
-
-def _digest(spec: TaskSpec, leaves: Iterable[Leaf]) -> str:
-    """Sha256 of everything that is asked and of how answers are counted, in order."""
-    return _sha256(
-        [
-            spec.metric,
-            [
-                [
-                    leaf.name,
-                    leaf.filter,
-                    _counting(leaf.task.config),
-                    [[item.id, item.prompt, item.target, _options(item)] for item in leaf.items],
-                ]
-                for leaf in leaves
-            ],
-        ]
-    )
-
-
-def items_digest(task: RenderedTask) -> str:
-    """Sha256 of a task's questions and right answers, in order, whoever counts them and however."""
-    return _sha256([[item.id, item.prompt, item.target] for item in task.items])
-
-
-def _options(item: Item) -> list[Any]:
-    return [[request.request_type, request.repeats] for request in item.requests]
-
-
-def _counting(config: Any) -> Any:
-    keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
-    return [[key, _plain(getattr(config, key, None))] for key in keys]
-
-
-def _plain(value: Any) -> Any:
-    """Values for hashing; a function is the text of the file that defines it, as it may call its neighbours."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if callable(value):
-        source = inspect.getsourcefile(value) if inspect.isroutine(value) or inspect.isclass(value) else None
-        text = Path(source).read_text(encoding="utf-8") if source and Path(source).is_file() else ""
-        return [getattr(value, "__qualname__", type(value).__name__), text]
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
-def _sha256(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -4,26 +4,29 @@ A suite is one YAML file, `tasks/suites/NAME.yaml` or the user's own. Reading on
 torch nor lm-eval; that its tasks exist is found out when they are rendered.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any, Literal
 
 from unlearn_guard.errors import Defect, SuiteError, near
 from unlearn_guard.records import SUITE, WEIGHTS, Role
 from unlearn_guard.resources import bundled
-from unlearn_guard.scoring.corpus import CorporaModel, CorporaSpec, SourceModel
-from unlearn_guard.scoring.yaml_file import line_of, read_mapping
+from unlearn_guard.scoring.corpus import CorporaSpec
+from unlearn_guard.scoring.suite_file import (
+    CALIBRATION_SAMPLES,
+    CalibrationModel,
+    ProbeModel,
+    SuiteFile,
+    TaskModel,
+    place_of,
+    suite_file,
+)
+from unlearn_guard.scoring.yaml_file import read_mapping
 
 NEUTRAL = "neutral"
 """The source of prompt pairs that puts a neutral stem in the place of a lettered question's."""
-
-CALIBRATION_SAMPLES = 128
-"""How many calibration texts GPTQ and AWQ take where a suite does not say."""
 
 SWAPPED = "swapped"
 """The source of prompt pairs that puts another item's question in the place of a question with a written answer."""
@@ -79,47 +82,6 @@ class Suite:
         return self.forget + self.retain + self.probe
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-_Text = Annotated[str, Field(min_length=1, max_length=4000)]
-
-
-class _Task(_Strict):
-    task: _Text
-    metric: _Text
-    chance: Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
-    pairs: _Text | None = None
-    measure: Literal["model_utility"] | None = None
-
-
-class _Probe(_Strict):
-    task: _Text
-    metric: _Text
-    measure: Literal["privleak", "forget_quality"]
-    retrained: Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)] | None = None
-
-
-class _Calibration(_Strict):
-    file: _Text | None = None
-    tasks: Literal["retain"] | None = None
-    samples: Annotated[int, Field(ge=1, le=4096)] = CALIBRATION_SAMPLES
-
-
-class _File(_Strict):
-    version: Literal[1]
-    name: _Text
-    title: _Text
-    description: _Text
-    forget: Annotated[list[_Task], Field(min_length=1)]
-    retain: Annotated[list[_Task], Field(min_length=1)]
-    probe: list[_Probe] = []
-    include: list[_Text] = []
-    calibration: _Calibration | None = None
-    unlearn: CorporaModel | None = None
-
-
 def load_suite(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Suite:
     """The suite of this name among the shipped ones and those in `folders`, or the one in this YAML file.
 
@@ -165,11 +127,7 @@ def _files(folders: Sequence[Path]) -> dict[str, list[Path]]:
 
 def _read(path: Path) -> Suite:
     content = read_mapping(path)
-    try:
-        file = _File.model_validate(_plain(content))
-    except ValidationError as error:
-        defects = [_defect(path, content, each) for each in error.errors()]
-        raise SuiteError(f"{path} is not a valid suite", defects) from error
+    file = suite_file(path, content)
     root = path.parent.parent if path.parent.name == "suites" else path.parent
     defects = [*_conflicts(path, content, file), *_missing(path, content, file, root)]
     if defects:
@@ -195,7 +153,7 @@ def _folder(root: Path, name: str) -> Path:
     return own if own.is_dir() else bundled("tasks") / name
 
 
-def _specs(tasks: Iterable[_Task], role: Role, root: Path) -> tuple[TaskSpec, ...]:
+def _specs(tasks: Iterable[TaskModel], role: Role, root: Path) -> tuple[TaskSpec, ...]:
     return tuple(
         TaskSpec(
             name=each.task,
@@ -209,7 +167,7 @@ def _specs(tasks: Iterable[_Task], role: Role, root: Path) -> tuple[TaskSpec, ..
     )
 
 
-def _probe(each: _Probe) -> TaskSpec:
+def _probe(each: ProbeModel) -> TaskSpec:
     """A probe has no chance level: no drop is derived from it."""
     return TaskSpec(
         name=each.task,
@@ -227,13 +185,13 @@ def _pairs(source: str | None, root: Path) -> Path | Literal["neutral", "swapped
     return (root / source).resolve()
 
 
-def _calibration(source: _Calibration | None, root: Path) -> Path | Literal["retain"] | None:
+def _calibration(source: CalibrationModel | None, root: Path) -> Path | Literal["retain"] | None:
     if source is None:
         return None
     return source.tasks if source.file is None else (root / source.file).resolve()
 
 
-def _conflicts(path: Path, content: Any, file: _File) -> list[Defect]:
+def _conflicts(path: Path, content: Any, file: SuiteFile) -> list[Defect]:
     """What is well formed but cannot be meant."""
     defects = []
     named = [
@@ -244,7 +202,7 @@ def _conflicts(path: Path, content: Any, file: _File) -> list[Defect]:
     counts = Counter(each.task for _, _, each in named)
     seen: set[str] = set()
     for section, index, each in named:
-        where = _where(path, content, (section, index, "task"))
+        where = place_of(path, content, (section, index, "task"))
         if counts[each.task] > 1 and each.task in seen:
             defects.append(Defect(where=where, found=f"task {each.task!r} a second time", expected="each task once"))
         if each.task in (WEIGHTS, SUITE):
@@ -255,25 +213,25 @@ def _conflicts(path: Path, content: Any, file: _File) -> list[Defect]:
             defects.append(Defect(where=where, found="model_utility of a forget task", expected="it of retain tasks"))
         seen.add(each.task)
     if file.name != path.stem:
-        where = _where(path, content, ("name",))
+        where = place_of(path, content, ("name",))
         defects.append(Defect(where=where, found=f"name {file.name!r}", expected=f"{path.stem!r}, the file's own"))
     if file.calibration is not None and (file.calibration.file is None) == (file.calibration.tasks is None):
-        where = _where(path, content, ("calibration",))
+        where = place_of(path, content, ("calibration",))
         defects.append(Defect(where=where, found="both or neither of `file` and `tasks`", expected="one of them"))
     return defects
 
 
-def _missing(path: Path, content: Any, file: _File, root: Path) -> list[Defect]:
+def _missing(path: Path, content: Any, file: SuiteFile, root: Path) -> list[Defect]:
     """Folders and files that the suite names and that are not there."""
     defects = []
     for index, folder in enumerate(file.include):
         if not _folder(root, folder).is_dir():
-            where = _where(path, content, ("include", index))
+            where = place_of(path, content, ("include", index))
             expected = f"a folder in {root}, or a shipped one (wmdp, mmlu, ifeval, muse, tofu)"
             defects.append(Defect(where=where, found=f"{folder!r}", expected=expected))
     for section in ("forget", "retain"):
         for index, each in enumerate(getattr(file, section)):
-            where = _where(path, content, (section, index, "pairs"))
+            where = place_of(path, content, (section, index, "pairs"))
             if each.pairs is not None and section == "retain":
                 defects.append(Defect(where=where, found="pairs of a retain task", expected="pairs of forget tasks"))
             elif each.pairs not in (None, NEUTRAL, SWAPPED) and not (root / each.pairs).is_file():
@@ -282,50 +240,6 @@ def _missing(path: Path, content: Any, file: _File, root: Path) -> list[Defect]:
                 )
     source = file.calibration.file if file.calibration is not None else None
     if source is not None and not (root / source).is_file():
-        where = _where(path, content, ("calibration", "file"))
+        where = place_of(path, content, ("calibration", "file"))
         defects.append(Defect(where=where, found=f"{source!r}", expected=f"a file in {root}"))
     return defects
-
-
-def _where(path: Path, content: Any, location: Sequence[str | int]) -> str:
-    line = line_of(content, location)
-    return f"{path}:{line}" if line is not None else str(path)
-
-
-def _defect(path: Path, content: Any, error: Any) -> Defect:
-    """A pydantic error as the guard reports one."""
-    location = tuple(error["loc"])
-    where = f"{_where(path, content, location)}: {'.'.join(str(part) for part in location)}"
-    if error["type"] == "extra_forbidden":
-        known = _models(location)[len(location) - 1].model_fields
-        return Defect(
-            where=where, found="an unknown key", expected="one that is known", fix=near(str(location[-1]), known)
-        )
-    if error["type"] == "missing":
-        return Defect(where=where, found="nothing", expected="a value: this key is required")
-    hint = ""
-    value = error["input"]
-    if location[-1] == "chance" and isinstance(value, int | float) and math.isfinite(value) and 1 <= value <= 100:
-        hint = f"A fraction: write {value / 100}, not {value}."
-    return Defect(where=where, found=repr(value)[:80], expected=error["msg"].lower(), fix=hint)
-
-
-def _models(location: Sequence[str | int]) -> tuple[type[BaseModel], ...]:
-    """What the file's nested mappings are, from the outside in; a list's index stands between two."""
-    if location[0] == "unlearn":
-        return (_File, CorporaModel, SourceModel, SourceModel, SourceModel)
-    return (_File, _Calibration, _Probe if location[0] == "probe" else _Task)
-
-
-def _plain(content: Any) -> Any:
-    """Python's own types, so that strict validation sees a number as a number."""
-    if isinstance(content, dict):
-        return {key: _plain(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_plain(value) for value in content]
-    if isinstance(content, bool):
-        return content
-    for kind in (int, float, str):
-        if isinstance(content, kind):
-            return kind(content)
-    return content

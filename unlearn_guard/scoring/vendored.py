@@ -64,10 +64,15 @@ class Vendored:
         self.root = root
         self.manifest = read_manifest(root)
 
-    def load(self, name: str, config: str | None, splits: Sequence[str]) -> Any:
-        """These splits of one dataset. Raises SuiteError: not pulled, or other bytes than were pulled."""
+    def load(self, name: str, config: str | None, splits: Sequence[str], *, revision: str | None) -> Any:
+        """These splits of one dataset. Raises SuiteError: not pulled, other bytes than were pulled, another commit."""
         import datasets
 
+        held = self.manifest.datasets.get(name)
+        if held is not None and revision is not None and held.revision != revision:
+            where = f"{self.root / MANIFEST}: {name}"
+            defect = Defect(where=where, found=f"commit {held.revision}", expected=f"{revision}, as the task says")
+            raise SuiteError(f"dataset {name} was pulled at another commit", [defect], fix=pull_hint(self.root))
         return datasets.DatasetDict({split: self._split(name, config, split) for split in splits})
 
     def check_items(self, task: str, items: int, digest: str) -> None:
