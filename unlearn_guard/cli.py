@@ -209,6 +209,21 @@ def report(run_dir: Path, **asked: Any) -> int:
 
 
 @app.command()
+@click.argument("directories", type=_FILE, nargs=-1, required=True, metavar="DIR...")
+@click.option("--out", type=_FILE, metavar="SITE", required=True, help="The directory of the site.")
+@click.option("--markdown", type=_FILE, metavar="FILE", help="Also write the table as Markdown.")
+@click.option("--with-reports", is_flag=True, help="Put each run's report into the site, to publish it alone.")
+def leaderboard(directories: tuple[Path, ...], out: Path, markdown: Path | None, with_reports: bool) -> int:
+    """Rank the runs at and below each DIR: a page that opens from disk, with CSV and JSON beside it.
+
+    Measures nothing. Every run is held against its digests; an edited one is refused.
+    """
+    from unlearn_guard.commands import leaderboard_command
+
+    return leaderboard_command(directories, out, markdown, with_reports)
+
+
+@app.command()
 @click.argument("run_dir", type=_FILE)
 @click.option("--out", type=_FILE, metavar="FILE", required=True, help="The statement to write, outside the candidate.")
 @click.option("--candidate", metavar="PATH", help="Where the candidate lies now.  [default: where it was judged]")

@@ -73,6 +73,26 @@ def report_command(run_dir: Path, *, annotations: bool, **asked: Any) -> ExitSta
     return ExitStatus.PASSED
 
 
+def leaderboard_command(
+    directories: tuple[Path, ...], out: Path, markdown: Path | None, with_reports: bool
+) -> ExitStatus:
+    """Write the site, and say who leads each part of it and how many cells are missing."""
+    from unlearn_guard.leaderboard import write_leaderboard
+    from unlearn_guard.reports.leaderboard import held
+    from unlearn_guard.reports.wording import short
+
+    site = write_leaderboard(directories, out, to_markdown=markdown, with_reports=with_reports)
+    for row in site.board.rows:
+        if row.rank == 1:
+            click.echo(
+                f"first on {short(row.first.run.suite, 60)}: {short(row.first.method, 60)}, {held(row)} limits held"
+            )
+    if site.board.absent:
+        click.echo(f"not measured: {len(site.board.absent)}; the page says why")
+    click.echo(f"written: {out / 'index.html'}", err=True)
+    return ExitStatus.PASSED
+
+
 def attest_command(run_dir: Path, out: Path, candidate: str | None, key: Path | None) -> ExitStatus:
     """Write the statement of a run, signed where there is a key."""
     from unlearn_guard.attesting import attest
