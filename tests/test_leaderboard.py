@@ -121,6 +121,14 @@ def test_plain_runs_enter_and_count_once(tmp_path):
     assert [each.why for each in site.board.absent] == ["not finished: there is no run.json"]
 
 
+def test_where_every_cell_failed_there_is_a_page_that_says_so(tmp_path):
+    write_made_cell(tmp_path / "c" / "x", state="failed", error="out of memory")
+    site = write_leaderboard([tmp_path / "c"], tmp_path / "site", to_markdown=tmp_path / "a.md")
+    assert site.board.rows == ()
+    assert "out of memory" in (tmp_path / "site" / "index.html").read_text()
+    assert "out of memory" in (tmp_path / "a.md").read_text()
+
+
 def test_a_directory_without_a_run_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     write_made_run(tmp_path / "run")

@@ -195,6 +195,49 @@ def unlearn_command(options: dict[str, Any], *, quiet: bool) -> ExitStatus:
     return ExitStatus.PASSED
 
 
+def plan_command(options: dict[str, Any]) -> ExitStatus:
+    """Print each cell and what became of it, and what the rest may take."""
+    from unlearn_guard.cells import Comparison
+    from unlearn_guard.reports.wording import short
+
+    with chatter_to(Path(os.devnull)):
+        from unlearn_guard.compare import plan
+
+        made = plan(Comparison(**options))
+    for cell in made.cells:
+        found = made.found.get(cell.folder)
+        state = "not begun" if found is None else f"failed: {found.error}" if found.error else found.state
+        click.echo(f"{short(cell.name)}: {short(state, 300)}")
+    seconds = "not known before a cell is measured" if made.seconds is None else f"about {made.seconds:.0f} s"
+    click.echo(f"{len(made.cells)} cells, {len(made.left)} left: {seconds}, one after the other")
+    click.echo(f"memory: about {made.bytes_a_cell / 2**30:.1f} GiB a cell while it trains")
+    return ExitStatus.PASSED
+
+
+def compare_command(options: dict[str, Any], *, jobs: int | None, quiet: bool) -> ExitStatus:
+    """Measure the cells, and say who leads and what failed. PASSED means that every cell was measured, no more."""
+    from unlearn_guard.cells import Comparison
+    from unlearn_guard.reports.leaderboard import held
+    from unlearn_guard.reports.progress import CellBars
+    from unlearn_guard.reports.wording import short
+
+    with chatter_to(Path(os.devnull)):
+        from unlearn_guard.compare import compare
+    asked = Comparison(**options)
+    with CellBars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars, chatter_to(Path(os.devnull)):
+        ended, site = compare(asked, bars, jobs=jobs)
+    for row in site.board.rows if site else ():
+        name, suite = short(row.first.method, 60), short(row.first.run.suite, 60)
+        click.echo(f"{row.rank:>3}. {name} on {suite}: {held(row)} limits held")
+    for cell in ended.left:
+        found = ended.found.get(cell.folder)
+        click.echo(f"  -  {short(cell.name)}: {short(found.error or found.state if found else 'not begun', 300)}")
+    click.echo(
+        f"written: {site.files[0]}" if site else f"next: unlearn-guard leaderboard {asked.out} --out SITE", err=True
+    )
+    return ExitStatus.MEASURING_FAILED if ended.left else ExitStatus.PASSED
+
+
 def build_command(name: str, out: Path, seed: int) -> ExitStatus:
     """Write an organism or one of its candidates, and say what to do with it."""
     with chatter_to(Path(os.devnull)):
