@@ -215,6 +215,21 @@ def report(run_dir: Path, **asked: Any) -> int:
 
 
 @app.command()
+@click.argument("directories", type=_FILE, nargs=-1, required=True, metavar="DIR...")
+@click.option("--out", type=_FILE, metavar="SITE", required=True, help="The directory of the site.")
+@click.option("--markdown", type=_FILE, metavar="FILE", help="Also write the table as Markdown.")
+@click.option("--with-reports", is_flag=True, help="Put each run's report into the site, to publish it alone.")
+def leaderboard(directories: tuple[Path, ...], out: Path, markdown: Path | None, with_reports: bool) -> int:
+    """Rank the runs at and below each DIR: a page that opens from disk, with CSV and JSON beside it.
+
+    Measures nothing. Every run is held against its digests; an edited one is refused.
+    """
+    from unlearn_guard.commands import leaderboard_command
+
+    return leaderboard_command(directories, out, markdown, with_reports)
+
+
+@app.command()
 @click.argument("run_dir", type=_FILE)
 @click.option("--out", type=_FILE, metavar="FILE", required=True, help="The statement to write, outside the candidate.")
 @click.option("--candidate", metavar="PATH", help="Where the candidate lies now.  [default: where it was judged]")
@@ -311,6 +326,73 @@ def unlearn(quiet: bool, **options: Any) -> int:
     from unlearn_guard.commands import unlearn_command
 
     return unlearn_command(options, quiet=quiet)
+
+
+def _seeds(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    texts = [each.strip() for each in value.split(",")]
+    if not all(each.isascii() and each.isdigit() and len(each) < 10 for each in texts):
+        raise click.BadParameter(f"{value!r}; expected numbers from 0 separated by commas", context, parameter)
+    return tuple(map(int, texts))
+
+
+def _part(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    index, _, of = value.partition("/")
+    if not (index.isdigit() and of.isdigit() and 1 <= int(index) <= int(of)):
+        raise click.BadParameter(f"{value!r}; expected I/N with I from 1 to N", context, parameter)
+    return int(index), int(of)
+
+
+def comparing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which cells there are and how they are checked, shared by `compare` and `plan`."""
+    options = (
+        click.option("--methods", callback=_names, required=True, metavar="A,B|all", help="Which methods."),
+        click.option("--base", metavar="PATH", required=True, help="The model that is to unlearn."),
+        click.option("--suites", callback=_names, required=True, metavar="X,Y", help="What it is to unlearn."),
+        click.option("--out", type=_FILE, required=True, help="Where the cells and the leaderboard go."),
+        click.option(
+            "--seeds", callback=_seeds, default="0", show_default=True, metavar="0,1,...", help="Of the training."
+        ),
+        click.option("--grid", type=_FILE, metavar="FILE", help="YAML, {METHOD: {KEY: [VALUE, ...]}}: what to try."),
+        click.option("--cell", "part", callback=_part, metavar="I/N", help="Only the I-th of N parts of the cells."),
+        click.option("--precisions", callback=_names, help="As for `check`."),
+        click.option("--thresholds", metavar="FILE", help="As for `check`."),
+        click.option("--methods-dir", type=_FILE, metavar="DIR", help="Also look for methods here."),
+        click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True),
+        click.option("--dtype", type=click.Choice(_DTYPES), default="auto", help="As for `check`."),
+        click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True),
+        click.option("--limit", type=click.IntRange(1), help="Ask the first N items only. Such a run never passes."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@app.command()
+@comparing
+@finding
+@click.option("--jobs", type=click.IntRange(1), help="Cells at a time.  [default: one a CUDA device, else one]")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def compare(jobs: int | None, quiet: bool, **options: Any) -> int:
+    """Unlearn and check with many methods, suites and seeds, and rank what comes out.
+
+    Each cell is a process of its own. A cell that fails is a row that says why. The same command again measures
+    only what is missing. Status 0 says that every cell was measured, 3 that one could not be; neither is a verdict.
+    """
+    from unlearn_guard.commands import compare_command
+
+    return compare_command(options, jobs=jobs, quiet=quiet)
+
+
+@app.command()
+@comparing
+@finding
+def plan(**options: Any) -> int:
+    """What `compare` with the same options would do: its cells, what is measured already, and what the rest takes."""
+    from unlearn_guard.commands import plan_command
+
+    return plan_command(options)
 
 
 @app.group()

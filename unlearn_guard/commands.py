@@ -73,6 +73,26 @@ def report_command(run_dir: Path, *, annotations: bool, **asked: Any) -> ExitSta
     return ExitStatus.PASSED
 
 
+def leaderboard_command(
+    directories: tuple[Path, ...], out: Path, markdown: Path | None, with_reports: bool
+) -> ExitStatus:
+    """Write the site, and say who leads each part of it and how many cells are missing."""
+    from unlearn_guard.leaderboard import write_leaderboard
+    from unlearn_guard.reports.leaderboard import held
+    from unlearn_guard.reports.wording import short
+
+    site = write_leaderboard(directories, out, to_markdown=markdown, with_reports=with_reports)
+    for row in site.board.rows:
+        if row.rank == 1:
+            click.echo(
+                f"first on {short(row.first.run.suite, 60)}: {short(row.first.method, 60)}, {held(row)} limits held"
+            )
+    if site.board.absent:
+        click.echo(f"not measured: {len(site.board.absent)}; the page says why")
+    click.echo(f"written: {out / 'index.html'}", err=True)
+    return ExitStatus.PASSED
+
+
 def attest_command(run_dir: Path, out: Path, candidate: str | None, key: Path | None) -> ExitStatus:
     """Write the statement of a run, signed where there is a key."""
     from unlearn_guard.attesting import attest
@@ -173,6 +193,49 @@ def unlearn_command(options: dict[str, Any], *, quiet: bool) -> ExitStatus:
     click.echo(f"{request.method}: {made.path} ({len(made.changed)} tensors changed{last})")
     click.echo(f"next: unlearn-guard check {made.path} --base {request.base} --suite {request.suite}")
     return ExitStatus.PASSED
+
+
+def plan_command(options: dict[str, Any]) -> ExitStatus:
+    """Print each cell and what became of it, and what the rest may take."""
+    from unlearn_guard.cells import Comparison
+    from unlearn_guard.reports.wording import short
+
+    with chatter_to(Path(os.devnull)):
+        from unlearn_guard.compare import plan
+
+        made = plan(Comparison(**options))
+    for cell in made.cells:
+        found = made.found.get(cell.folder)
+        state = "not begun" if found is None else f"failed: {found.error}" if found.error else found.state
+        click.echo(f"{short(cell.name)}: {short(state, 300)}")
+    seconds = "not known before a cell is measured" if made.seconds is None else f"about {made.seconds:.0f} s"
+    click.echo(f"{len(made.cells)} cells, {len(made.left)} left: {seconds}, one after the other")
+    click.echo(f"memory: about {made.bytes_a_cell / 2**30:.1f} GiB a cell while it trains")
+    return ExitStatus.PASSED
+
+
+def compare_command(options: dict[str, Any], *, jobs: int | None, quiet: bool) -> ExitStatus:
+    """Measure the cells, and say who leads and what failed. PASSED means that every cell was measured, no more."""
+    from unlearn_guard.cells import Comparison
+    from unlearn_guard.reports.leaderboard import held
+    from unlearn_guard.reports.progress import CellBars
+    from unlearn_guard.reports.wording import short
+
+    with chatter_to(Path(os.devnull)):
+        from unlearn_guard.compare import compare
+    asked = Comparison(**options)
+    with CellBars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars, chatter_to(Path(os.devnull)):
+        ended, site = compare(asked, bars, jobs=jobs)
+    for row in site.board.rows if site else ():
+        name, suite = short(row.first.method, 60), short(row.first.run.suite, 60)
+        click.echo(f"{row.rank:>3}. {name} on {suite}: {held(row)} limits held")
+    for cell in ended.left:
+        found = ended.found.get(cell.folder)
+        click.echo(f"  -  {short(cell.name)}: {short(found.error or found.state if found else 'not begun', 300)}")
+    click.echo(
+        f"written: {site.files[0]}" if site else f"next: unlearn-guard leaderboard {asked.out} --out SITE", err=True
+    )
+    return ExitStatus.MEASURING_FAILED if ended.left else ExitStatus.PASSED
 
 
 def build_command(name: str, out: Path, seed: int) -> ExitStatus:

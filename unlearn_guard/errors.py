@@ -7,6 +7,7 @@
     │   ├── SuiteError                a suite, a task, or its data
     │   ├── PluginError               a method or quantizer that cannot be had
     │   └── RunDirectoryError         a run directory that is not one, or was edited
+    │       └── TakenError               one that another process is writing to
     └── MeasurementError           3: the measuring itself failed
         ├── NonFiniteError            NaN or Inf where a score should be
         ├── QuantizationError         a quantizer failed, fell back, or skipped a layer
@@ -97,6 +98,10 @@ class PluginError(UsageError):
 
 class RunDirectoryError(UsageError):
     """A run directory that cannot be read as one."""
+
+
+class TakenError(RunDirectoryError):
+    """A run directory that another process is writing to: sound, and not ours now."""
 
 
 class MeasurementError(GuardError):

@@ -1,22 +1,15 @@
-"""report.html: one file that opens from disk, asks the network for nothing, and prints.
+"""report.html: one file that opens from disk, asks the network for nothing, and prints."""
 
-Every text of the run goes through `wording` and Jinja's escaping. Should both fail, the page's own content
-policy still lets no other script or style run than the two written into it, by their digests.
-"""
-
-import base64
-import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 from unlearn_guard.records import FULL, Check, Measurement, Outcome, Role, Run
 from unlearn_guard.reports import charts, wording
 from unlearn_guard.reports.evidence import Evidence, Flips
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
+from unlearn_guard.reports.templating import asset, content_policy, template
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -28,13 +21,13 @@ SHOWN_ITEMS = 40
 def page(evidence: Evidence, *, show_items: bool = False) -> str:
     """The whole page. `show_items`: also targets and answers of items that changed, never shown otherwise."""
     run = evidence.run
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset("report.css"), asset("report.js")
     return _template().render(
         run=run,
         evidence=evidence,
         style=style,
         script=script,
-        policy=f"default-src 'none'; img-src data:; style-src {_allowed(style)}; script-src {_allowed(script)}",
+        policy=content_policy(style, script),
         outcome=_outcome(run),
         marks=wording.MARKS,
         sentence=sentence(run),
@@ -62,42 +55,18 @@ def _outcome(run: Run) -> Outcome:
 
 @cache
 def _template() -> "Template":
-    environment = Environment(
-        loader=PackageLoader("unlearn_guard.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        # Whatever a template forgets: control characters never reach the page. Markup is ours, escaped already.
-        finalize=lambda value: wording.plain(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "short": wording.short,
-        "plain": wording.plain,
+    filters: dict[str, Callable[..., Any]] = {
         "value": wording.value,
         "bounds": wording.bounds,
         "margin": wording.margin,
         "next_step": wording.next_step,
-        "number": wording.number,
         "interval": _interval,
         "property": _property,
         "digest": lambda text: wording.plain(text.removeprefix("sha256:"))[:12],
         "size": lambda count: f"{count / 2**20:,.0f} MiB",
         "words": _words,
     }
-    return environment.get_template("report.html.j2")
-
-
-@cache
-def _asset(name: str) -> str:
-    from importlib.resources import files
-
-    return files("unlearn_guard.reports").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _allowed(text: str) -> str:
-    """The content policy's name for one inline script or style."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return template("report.html.j2", filters)
 
 
 def _interval(check: Check) -> str:

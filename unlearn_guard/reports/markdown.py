@@ -22,8 +22,8 @@ def markdown(evidence: Evidence, *, limit: int = LIMIT) -> str:
     open_ = [check for check in checks if check.outcome is not Outcome.PASSED]
     held = [check for check in checks if check.outcome is Outcome.PASSED]
     word = {"passed": "✓ Passed", "failed": "✕ Failed"}.get(run.verdict.word, "? Not established")
-    text = _Text(limit, pointer=f"Cut here; all of it is in report.html of {_code(evidence.directory)}.")
-    text.add(f"## {word}\n\n{_prose(sentence(run))}\n\n{_prose(wording.headline(run))}\n\n")
+    text = _Text(limit, pointer=f"Cut here; all of it is in report.html of {code(evidence.directory)}.")
+    text.add(f"## {word}\n\n{prose(sentence(run))}\n\n{prose(wording.headline(run))}\n\n")
     text.table(("", "property", "limits held"), _properties(evidence))
     if open_:
         text.add("### What did not hold\n\n")
@@ -35,10 +35,10 @@ def markdown(evidence: Evidence, *, limit: int = LIMIT) -> str:
         text.table(("", "check", "value", "limit", "margin"), (_row(check) for check in held))
         text.add("</details>\n\n", always=True)
     for note in run.notes:
-        text.add(f"- {_prose(wording.short(note, 400))}\n")
+        text.add(f"- {prose(wording.short(note, 400))}\n")
     text.add(
-        f"\nCandidate {_code(str(run.candidate.path))} {_code(run.candidate.digest[:12])}, base "
-        f"{_code(str(run.base.path))}, policy {_code(run.policy.path)}, run {_code(evidence.digest[:19])}.\n"
+        f"\nCandidate {code(str(run.candidate.path))} {code(run.candidate.digest[:12])}, base "
+        f"{code(str(run.base.path))}, policy {code(run.policy.path)}, run {code(evidence.digest[:19])}.\n"
     )
     return text.done()
 
@@ -85,8 +85,8 @@ def _properties(evidence: Evidence) -> Iterator[tuple[str, ...]]:
 
 def _row(check: Check, *, step: bool = False) -> tuple[str, ...]:
     cells = (wording.value(check), wording.bounds(check.limit), wording.margin(check))
-    named = (f"{wording.MARKS[check.outcome]} {wording.outcome(check)}", _code(check.id), *map(_prose, cells))
-    return (*named, _prose(wording.next_step(check))) if step else named
+    named = (f"{wording.MARKS[check.outcome]} {wording.outcome(check)}", code(check.id), *map(prose, cells))
+    return (*named, prose(wording.next_step(check))) if step else named
 
 
 def _scores(evidence: Evidence) -> Iterator[tuple[str, ...]]:
@@ -98,15 +98,16 @@ def _scores(evidence: Evidence) -> Iterator[tuple[str, ...]]:
             pair = [found.get((task.name, task.metric, precision, each.digest)) for each in (run.base, run.candidate)]
             if any(value is not None for value in pair):
                 shown = ("-" if value is None else wording.number(value) for value in pair)
-                yield _code(task.name), _code(precision), *shown
+                yield code(task.name), code(precision), *shown
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """Text that reads as it is: no mark-up, no HTML, no link, and a mention that calls nobody."""
     return _inert(wording.plain(text), " ,;()%+'=>").replace("&#64;", "&#64;&#8203;")
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
+    """A name in a code element, its middle left out where it is longer than any honest name."""
     return f"<code>{_inert(wording.short(text), ' []=')}</code>"
 
 

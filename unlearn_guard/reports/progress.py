@@ -3,7 +3,9 @@
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from unlearn_guard.reports import wording
 
 
 class Bars:
@@ -101,3 +103,62 @@ class TrainingBar:
     def _say(self, text: str) -> None:
         if not self._console.is_terminal:
             self._console.print(text, markup=False, highlight=False)
+
+
+class CellBars:
+    """A bar for all cells and a line for each that is being measured; what has ended stays in view above them."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._all = self._bars.add_task("cells", total=None)
+        self._running: dict[str, TaskID] = {}
+        self._done = 0
+        self._total = 0
+
+    def __enter__(self) -> "CellBars":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, total: int, done: int) -> None:
+        """How many cells there are, and how many were measured before."""
+        self._total, self._done = total, done
+        self._bars.update(self._all, total=total, completed=done)
+        self._print(f"{total} cells, {done} measured before")
+
+    def started(self, name: str) -> None:
+        """A cell's process has started."""
+        self._running[name] = self._bars.add_task(wording.short(name, 60), total=None)
+
+    def stage(self, name: str, text: str, done: int | None, of: int | None) -> None:
+        """What it is at."""
+        if text:
+            shown = f"{wording.short(name, 60)}: {wording.short(text, 40)}"
+            self._bars.reset(self._running[name], description=shown, total=None)
+        if done is not None:
+            self._bars.update(self._running[name], completed=done, total=of)
+
+    def ended(self, name: str, outcome: str, finished: bool) -> None:
+        """The cell's result in words; not `finished` where it was put off."""
+        if name in self._running:
+            self._bars.remove_task(self._running.pop(name))
+        self._done += finished
+        self._bars.update(self._all, completed=self._done)
+        if finished:
+            self._print(f"[{self._done}/{self._total}] {wording.short(name)}: {wording.short(outcome, 300)}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unlearn_guard.errors import Defect, RunDirectoryError
+from unlearn_guard.errors import Defect, RunDirectoryError, TakenError
 from unlearn_guard.runs import strict_json
 from unlearn_guard.runs.atomic import storage_error
 
@@ -22,7 +22,7 @@ _guard = threading.Lock()
 def claim(directory: Path) -> Iterator[None]:
     """Hold `directory` (made if need be) against other runs; again inside the same process is free.
 
-    Raises RunDirectoryError when another run holds it, or when it holds something that is not a run;
+    Raises TakenError when another run holds it, RunDirectoryError when it holds something that is not a run,
     StorageError when it cannot be made. The lock goes with the process, so a killed run leaves none.
     """
     path = directory.resolve()
@@ -53,7 +53,7 @@ def _lock(directory: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(handle)
-        raise RunDirectoryError(
+        raise TakenError(
             f"{directory}: another run is writing here", fix="Wait for it, or give this run its own --out."
         ) from error
     except OSError as error:
