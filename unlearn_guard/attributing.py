@@ -19,6 +19,7 @@ from unlearn_guard.registry import quantizer
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.rendering import Rendered
 from unlearn_guard.scoring.suites import NEUTRAL, SWAPPED, load_suite
+from unlearn_guard.scoring.tokens import OneBos
 
 PAIRS = 50
 """Forget questions attributed on when the suite has no file of pairs: the paper's number (Section 4, phase 1)."""
@@ -29,6 +30,7 @@ def suite_pairs(rendered: Rendered, tokenizer: Any) -> dict[str, tuple[Pair, ...
 
     A task for which the suite names no source is left out, so that limits on its attribution stay unmeasured.
     """
+    encode = OneBos(tokenizer)
     sources = {spec.name: spec.pairs for spec in rendered.suite.forget if spec.pairs is not None}
     found: dict[str, tuple[Pair, ...]] = {}
     for each in rendered.tasks:
@@ -37,10 +39,10 @@ def suite_pairs(rendered: Rendered, tokenizer: Any) -> dict[str, tuple[Pair, ...
             found[each.task.name] = read_pairs(source, tokenizer)
         elif source == NEUTRAL:
             items = [(leaf.task, item) for leaf in each.leaves for item in leaf.items][:PAIRS]
-            found[each.task.name] = tuple(_neutral(task, item, tokenizer) for task, item in items)
+            found[each.task.name] = tuple(_neutral(task, item, encode) for task, item in items)
         elif source == SWAPPED:
             asked = [(str(item.requests[0].args[0]), item.target) for item in each.items]
-            found[each.task.name] = swapped_pairs(tokenizer, asked, where=each.task.name)[:PAIRS]
+            found[each.task.name] = swapped_pairs(encode, asked, where=each.task.name)[:PAIRS]
     return found
 
 

@@ -28,6 +28,7 @@ from unlearn_guard.measuring import Bench
 from unlearn_guard.records import FULL, Measurement, Role
 from unlearn_guard.runs.store import key as store_key
 from unlearn_guard.scoring.rendering import RenderedTask
+from unlearn_guard.scoring.tokens import OneBos
 
 PRECISIONS = (FULL, "nf4")
 """Where attribution is measured: gradients flow through both."""
@@ -196,7 +197,8 @@ class Erasure:
 
 def _contexts(each: RenderedTask, tokenizer: Any) -> tuple[tuple[int, ...], ...]:
     texts = [str(item.requests[0].args[0]) for item in each.items[:SHIFT_PROMPTS]]
-    return tuple(tuple(tokenizer(text)["input_ids"]) for text in texts)
+    encode = OneBos(tokenizer)
+    return tuple(tuple(encode(text)["input_ids"]) for text in texts)
 
 
 def _make_differentiable(model: Any, precision: str) -> None:

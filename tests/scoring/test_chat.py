@@ -3,10 +3,13 @@
 import pytest
 from lm_eval.models.huggingface import HFLM
 
+from unlearn_guard.attributing import suite_pairs
+from unlearn_guard.erasure import _contexts
 from unlearn_guard.errors import UsageError
 from unlearn_guard.scoring.chat import SYSTEM_LEFT_OUT, Chat
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.rendering import FIRST_TOKENS
+from unlearn_guard.scoring.suites import load_suite
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
@@ -55,6 +58,22 @@ def test_one_bos_stands_before_a_templated_prompt_and_the_run_says_so(suite, cha
     plain = render(suite, defaults=False).prompts(chatty)
     assert not any(prompt.chat_template for prompt in plain)
     assert plain[0].tokens != prompts[plain[0].task].tokens
+
+
+def test_attribution_asks_a_templated_prompt_with_one_bos_too(world, chatty, monkeypatch):
+    """Pairs and activations are of the prompts that are scored, token for token."""
+    world.write_text(world.read_text().replace("task: invented_lettered,", "task: invented_lettered, pairs: swapped,"))
+    rendered = render(load_suite(world), defaults=False, chat=Chat(chatty))
+    lettered = rendered.tasks[0]
+    texts = [str(item.requests[0].args[0]) for item in lettered.items[:3]]
+    scored = rendered.tokens(chatty).texts(texts)
+    assert list(_contexts(lettered, chatty)[:3]) == scored
+
+    def paired(encode, asked, *, where):
+        return tuple(tuple(encode(prompt)["input_ids"]) for prompt, _ in asked)
+
+    monkeypatch.setattr("unlearn_guard.attributing.swapped_pairs", paired)
+    assert list(suite_pairs(rendered, chatty)["invented_lettered"][:3]) == scored
 
 
 def test_a_template_changes_what_is_asked_and_so_the_digest(suite, chatty):

@@ -65,7 +65,7 @@ def test_sums_alone_are_refused():
 
 @pytest.fixture(scope="module")
 def rendered_tofu(tmp_path_factory):
-    return render(load_suite("tofu"), data_dir=vendor(tmp_path_factory.mktemp("data"), "tofu", items=4))
+    return render(load_suite("tofu"), data_dir=vendor(tmp_path_factory.mktemp("data"), "tofu", items=7))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def nats(model, tokenizer, question, answer):
 @pytest.mark.parametrize("name", ["forget10", "retain", "real_authors"])
 def test_a_models_numbers_equal_the_oracle(scores, scoring, name):
     tokenizer, model = scoring.make_tokenizer(), scoring.make_model("qwen2")
-    for index, row in enumerate(tofu(4)[f"{name}_perturbed", "train"][:2]):
+    for index, row in enumerate(tofu(7)[f"{name}_perturbed", "train"][:2]):
         said = {
             answer: nats(model, tokenizer, row["question"], answer)
             for answer in (row["answer"], *row["perturbed_answer"])

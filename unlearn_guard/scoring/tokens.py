@@ -28,6 +28,24 @@ def fingerprint(tokenizer: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class OneBos:
+    """A tokenizer that adds no special token to a text that begins with BOS, as a templated prompt does.
+
+    `Tokens` gives the same ids, for many texts at once.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        bos = tokenizer.bos_token_id
+        self._tokenizer = tokenizer
+        self._written = tokenizer.decode([bos]) if bos is not None else ""
+        self.is_fast = bool(getattr(tokenizer, "is_fast", False))
+
+    def __call__(self, text: str, **options: Any) -> Any:
+        """What the tokenizer makes of one text."""
+        begun = {"add_special_tokens": False} if self._written and text.startswith(self._written) else {}
+        return self._tokenizer(text, **{**options, **begun})
+
+
 class Tokens:
     """A tokenizer, and the ids of every text it was asked for.
 
