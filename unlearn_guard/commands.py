@@ -217,7 +217,7 @@ def plan_command(options: dict[str, Any]) -> ExitStatus:
 def compare_command(options: dict[str, Any], *, quiet: bool, **how: Any) -> ExitStatus:
     """Measure the cells, and say who leads and what failed. PASSED means that every cell was measured, no more."""
     from unlearn_guard.cells import Comparison
-    from unlearn_guard.reports.leaderboard import held
+    from unlearn_guard.reports.leaderboard import held, settings_text
     from unlearn_guard.reports.progress import CellBars
     from unlearn_guard.reports.wording import short
 
@@ -227,7 +227,8 @@ def compare_command(options: dict[str, Any], *, quiet: bool, **how: Any) -> Exit
     with CellBars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars, chatter_to(Path(os.devnull)):
         ended, site = compare(asked, bars, **how)
     for row in site.board.rows if site else ():
-        name, suite = short(row.first.method, 60), short(row.first.run.suite, 60)
+        name = short(f"{row.first.method} {settings_text(row.first.settings)}".rstrip())
+        suite = short(row.first.run.suite, 60)
         click.echo(f"{row.rank:>3}. {name} on {suite}: {held(row)} limits held")
     for cell in ended.left:
         found = ended.found.get(cell.folder)
