@@ -214,10 +214,10 @@ def plan_command(options: dict[str, Any]) -> ExitStatus:
     return ExitStatus.PASSED
 
 
-def compare_command(options: dict[str, Any], *, jobs: int | None, quiet: bool) -> ExitStatus:
+def compare_command(options: dict[str, Any], *, quiet: bool, **how: Any) -> ExitStatus:
     """Measure the cells, and say who leads and what failed. PASSED means that every cell was measured, no more."""
     from unlearn_guard.cells import Comparison
-    from unlearn_guard.reports.leaderboard import held
+    from unlearn_guard.reports.leaderboard import held, settings_text
     from unlearn_guard.reports.progress import CellBars
     from unlearn_guard.reports.wording import short
 
@@ -225,9 +225,10 @@ def compare_command(options: dict[str, Any], *, jobs: int | None, quiet: bool) -
         from unlearn_guard.compare import compare
     asked = Comparison(**options)
     with CellBars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars, chatter_to(Path(os.devnull)):
-        ended, site = compare(asked, bars, jobs=jobs)
+        ended, site = compare(asked, bars, **how)
     for row in site.board.rows if site else ():
-        name, suite = short(row.first.method, 60), short(row.first.run.suite, 60)
+        name = short(f"{row.first.method} {settings_text(row.first.settings)}".rstrip())
+        suite = short(row.first.run.suite, 60)
         click.echo(f"{row.rank:>3}. {name} on {suite}: {held(row)} limits held")
     for cell in ended.left:
         found = ended.found.get(cell.folder)

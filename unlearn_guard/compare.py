@@ -6,29 +6,20 @@ A cell that fails is a row that says why. What is finished stays finished, whate
 compares may share one directory: a cell is measured by whoever has its lock.
 """
 
-import contextlib
 import os
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections import deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
 
-from unlearn_guard import measure_cell
 from unlearn_guard.cells import Cell, Comparison, cells
-from unlearn_guard.errors import TakenError, UsageError
+from unlearn_guard.errors import UsageError
 from unlearn_guard.leaderboard import Site, write_leaderboard
+from unlearn_guard.local_engine import Local, Watcher
 from unlearn_guard.runs import cell_file
 from unlearn_guard.runs.cell_file import CellFile
-from unlearn_guard.runs.claim import claim
 
 SITE = "leaderboard"
+RAY = "ray"
 _LIBRARIES = 1_500_000_000
 """What a process takes before it has a model."""
 
@@ -80,30 +71,27 @@ def plan(asked: Comparison) -> Plan:
     return Plan(asked=asked, cells=made, found=found, bytes_a_cell=_LIBRARIES + stored + _BYTES_A_WEIGHT * weights)
 
 
-class Watcher(Protocol):
-    """Who is told how the cells are getting on. Called from several threads, one call at a time."""
-
-    def begin(self, total: int, done: int) -> None:
-        """How many cells there are, and how many were measured before."""
-
-    def started(self, name: str) -> None:
-        """A cell's process has started."""
-
-    def stage(self, name: str, text: str, done: int | None, of: int | None) -> None:
-        """What it is at."""
-
-    def ended(self, name: str, outcome: str, finished: bool) -> None:
-        """The cell's result in words; not `finished` where it was put off."""
-
-
-def compare(asked: Comparison, watcher: Watcher, *, jobs: int | None = None) -> tuple[Plan, Site | None]:
+def compare(
+    asked: Comparison,
+    watcher: Watcher,
+    *,
+    jobs: int | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
+) -> tuple[Plan, Site | None]:
     """Measure what is left and write the leaderboard of all of it; of a part (`--cell`) there is none.
 
     Returns the plan as it stands at the end. An interrupt ends every process and leaves what is finished.
     """
     begun = plan(asked)
     watcher.begin(len(begun.cells), len(begun.cells) - len(begun.left))
-    if begun.left:
+    if ray_address is not None and engine != RAY:
+        raise UsageError(f"--ray-address {ray_address} without --engine ray", fix="Add --engine ray.")
+    if begun.left and engine == RAY:
+        from unlearn_guard.ray_engine import run
+
+        run(asked, begun.left, watcher, room=begun.bytes_a_cell, jobs=jobs, address=ray_address)
+    elif begun.left:
         Local(asked=asked, watcher=watcher, room=begun.bytes_a_cell).run(begun.left, _places(asked.device, jobs))
     ended = Plan(
         asked=asked,
@@ -130,134 +118,3 @@ def _devices() -> list[str | None]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     names = visible if len(visible) >= count and visible != [""] else [str(index) for index in range(count)]
     return [*names[:count]] if count else [None]
-
-
-@dataclass(kw_only=True)
-class Local:
-    """Processes on this machine: at most one a device, and no further one than memory has room for."""
-
-    asked: Comparison
-    watcher: Watcher
-    room: int
-    pause: float = 1.0
-    command: Sequence[str] = (sys.executable, "-m", measure_cell.__name__)
-    _running: list[subprocess.Popen[str]] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _closed: bool = False
-    _threads: int | None = None
-
-    def _close(self) -> None:
-        """Whoever still runs goes when its input ends."""
-        with self._lock:
-            self._closed = True
-            for process in self._running:
-                if process.stdin:
-                    with contextlib.suppress(BrokenPipeError):
-                        process.stdin.close()
-            for process in self._running:
-                process.wait()
-
-    def run(self, left: Sequence[Cell], devices: Sequence[str | None]) -> None:
-        """Every cell once; one that another process has is come back to until it has a result."""
-        waiting, free = deque(left), deque(devices)
-        running: dict[Future[CellFile | None], tuple[Cell, str | None]] = {}
-        pool = ThreadPoolExecutor(max_workers=len(devices))
-        self._threads = max(1, (os.cpu_count() or 1) // len(devices)) if len(devices) > 1 else None
-        try:
-            while waiting or running:
-                while waiting and free and (not running or self._fits()):
-                    cell, device = waiting.popleft(), free.popleft()
-                    running[pool.submit(self._one, cell, device)] = (cell, device)
-                done, _ = wait(running, timeout=self.pause, return_when=FIRST_COMPLETED)
-                for future in done:
-                    cell, device = running.pop(future)
-                    free.append(device)
-                    if future.result() is None:
-                        waiting.append(cell)
-                        time.sleep(self.pause)
-        finally:
-            self._close()
-            pool.shutdown()
-
-    def _fits(self) -> bool:
-        import psutil
-
-        return bool(psutil.virtual_memory().available >= self.room)
-
-    def _one(self, cell: Cell, device: str | None) -> CellFile | None:
-        """The cell's result, or None where another process has it."""
-        found = cell.found()
-        if found is None or found.state != cell_file.MEASURED:
-            status, said = self._process(cell, device)
-            if status == measure_cell.BUSY:
-                self._tell("ended", cell.name, "another compare has it", False)
-                return None
-            found = cell.found() if status == 0 else self._died(cell, status, said)
-            if found is None:
-                return None
-        self._tell("ended", cell.name, _words(found), True)
-        return found
-
-    def _process(self, cell: Cell, device: str | None) -> tuple[int, str]:
-        with tempfile.TemporaryFile() as errors:
-            process = self._start(device, errors)
-            self._tell("started", cell.name)
-            assert process.stdin is not None
-            assert process.stdout is not None
-            with contextlib.suppress(BrokenPipeError):  # it died at once, and its status says so
-                process.stdin.write(measure_cell.encode(self.asked, cell))
-                process.stdin.flush()
-            for line in process.stdout:
-                told = measure_cell.told(line)
-                self._tell("stage", cell.name, told.text, told.done, told.of)
-            status = process.wait()
-            with self._lock:
-                self._running.remove(process)
-                process.stdout.close()
-                process.stdin.close()
-            errors.seek(0)
-            return status, errors.read().decode(errors="replace")
-
-    def _start(self, device: str | None, errors: IO[bytes]) -> "subprocess.Popen[str]":
-        environment = dict(os.environ) | ({} if device is None else {"CUDA_VISIBLE_DEVICES": device})
-        if self._threads is not None:
-            environment.setdefault("OMP_NUM_THREADS", str(self._threads))
-        with self._lock:
-            if self._closed:
-                raise KeyboardInterrupt
-            process = subprocess.Popen(  # noqa: S603 - our own module
-                self.command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment,
-                text=True,
-                start_new_session=True,  # the terminal's Ctrl-C is ours to pass on
-            )
-            self._running.append(process)
-        return process
-
-    def _died(self, cell: Cell, status: int, said: str) -> CellFile | None:
-        """Write down, for a process that could not, that the cell failed; None where another process has it now."""
-        if self._closed:
-            return None
-        why = f"its process ended with status {status}"
-        if status < 0:
-            why = f"its process was killed by signal {-status}; the machine may have run out of memory"
-        result = cell.file(state=cell_file.FAILED, error=f"{why}. {said[-400:]}".strip())
-        try:
-            with claim(cell.folder):
-                cell_file.write_cell(cell.folder, result)
-        except TakenError:
-            return None
-        return result
-
-    def _tell(self, what: str, *values: object) -> None:
-        with self._lock:
-            getattr(self.watcher, what)(*values)
-
-
-def _words(found: CellFile) -> str:
-    if found.state == cell_file.FAILED:
-        return f"failed: {(found.error or '').partition(chr(10))[0]}"
-    return "measured" if found.seconds is None else f"measured in {found.seconds:.0f} s"

@@ -66,7 +66,7 @@ def whole(guard: Guard, words: tuple[str | Path, ...], tmp_path_factory: pytest.
     out = tmp_path_factory.mktemp("whole") / "out"
     done = guard("compare", *words, "--out", out)
     assert done.status == 3, done.text
-    assert "1. grad_diff on organism" in done.out
+    assert "1. grad_diff batch_size=4 lr=0.001 steps=2 on organism" in done.out
     assert "broken on organism, seed 0: RuntimeError: out of memory, for once" in done.text
     return out
 
@@ -127,3 +127,13 @@ def test_an_edited_cell_is_refused(guard: Guard, words: tuple[str | Path, ...], 
             assert "run.json" in done.text
     finally:
         path.write_bytes(before)
+
+
+def test_a_ray_cluster_measures_the_same_numbers(
+    guard: Guard, words: tuple[str | Path, ...], whole: Path, tmp_path: Path
+) -> None:
+    store = str(tmp_path / "store")  # its own: nothing may be served from what the local engine measured
+    done = guard("compare", *words, "--out", tmp_path / "out", "--engine", "ray", UNLEARN_GUARD_CACHE=store)
+    assert done.status == 3, done.text
+    assert measurements(tmp_path / "out") == measurements(whole)
+    assert rows(tmp_path / "out") == rows(whole)
