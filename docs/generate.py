@@ -16,12 +16,13 @@ PAGE = Path(__file__).parent / "cli.md"
 SCHEMA = Path(__file__).parent / "thresholds.schema.json"
 
 
-def helps(command: click.Command, name: str) -> Iterator[tuple[str, str]]:
-    """(name, help) of a command and everything below it."""
-    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
-    yield name, command.get_help(context)
+def helps(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
+    """(name, help) of a command and everything below it, in contexts such as a command line makes."""
+    context = click.Context(command, parent, name, **{**command.context_settings, "terminal_width": 100})
+    yield context.command_path, command.get_help(context)
     for child in command.commands.values() if isinstance(command, click.Group) else ():
-        yield from helps(child, f"{name} {child.name}")
+        assert child.name is not None
+        yield from helps(child, child.name, context)
 
 
 def page() -> str:

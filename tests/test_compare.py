@@ -148,8 +148,10 @@ DRIVER = """
 import sys
 sys.path.insert(0, {root!r})
 from tests.test_compare import Seen, cell, engine
+from unlearn_guard.interruption import remembered
 try:
-    engine(Seen()).run([cell("good"), cell("hangs")], [None])
+    with remembered():
+        engine(Seen()).run([cell("good"), cell("hangs")], [None])
 except KeyboardInterrupt:
     sys.exit(2)
 """
@@ -176,7 +178,7 @@ def test_whoever_ends_the_driver_ends_its_processes_and_keeps_what_is_finished(p
         time.sleep(0.05)
     assert len(processes(place)) == 1
     os.kill(driver.pid, sent)
-    assert driver.wait(20) == status
+    assert driver.wait(60) == status
     while processes(place) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert processes(place) == []

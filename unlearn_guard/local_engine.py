@@ -17,6 +17,7 @@ from typing import IO, Protocol
 from unlearn_guard import measure_cell
 from unlearn_guard.cells import Cell, Comparison
 from unlearn_guard.errors import TakenError
+from unlearn_guard.interruption import heed
 from unlearn_guard.runs import cell_file
 from unlearn_guard.runs.cell_file import CellFile
 from unlearn_guard.runs.claim import claim
@@ -75,6 +76,7 @@ class Local:
         self._threads = max(1, (os.cpu_count() or 1) // len(devices)) if len(devices) > 1 else None
         try:
             while waiting or running:
+                heed()
                 while waiting and free and (not running or self._fits()):
                     cell, device = waiting.popleft(), free.popleft()
                     running[pool.submit(self.one, cell, device)] = (cell, device)

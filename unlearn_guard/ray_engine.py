@@ -15,6 +15,7 @@ from typing import Any
 from unlearn_guard import measure_cell
 from unlearn_guard.cells import Cell, Comparison
 from unlearn_guard.errors import PluginError, UsageError
+from unlearn_guard.interruption import heed
 from unlearn_guard.local_engine import COMMAND, Local, Watcher, words, write_failure
 from unlearn_guard.runs.cell_file import CellFile
 
@@ -97,6 +98,7 @@ def _drive(ray: Any, start: Callable[[Cell], Any], left: Sequence[Cell], watcher
     waiting = deque(left)
     running: dict[Any, Cell] = {}
     while waiting or running:
+        heed()
         while waiting and len(running) < most:
             cell = waiting.popleft()
             watcher.started(cell.name)
