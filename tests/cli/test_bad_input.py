@@ -51,6 +51,7 @@ def test_a_base_of_another_architecture(guard: Guard, candidate: Candidate, copi
     assert_refused(done, "num_attention_heads")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "whose"), [("base", "base"), ("unchanged", "base"), ("erased", "the candidate")])
 def test_a_retrained_model_that_is_base_or_the_candidate(
     guard: Guard, candidate: Candidate, tmp_path: Path, name: str, whose: str
@@ -60,6 +61,7 @@ def test_a_retrained_model_that_is_base_or_the_candidate(
     assert_refused(done, f"has the weights of {whose}", "compared with itself")
 
 
+@pytest.mark.slow
 def test_a_retrained_model_of_another_architecture(guard: Guard, candidate: Candidate, copied: Path) -> None:
     config = read_json(copied / "config.json")
     config["rope_theta"] = 12345.0

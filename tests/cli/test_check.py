@@ -39,6 +39,7 @@ def test_0_every_limit_held(checked: Checked) -> None:
     assert "PASSED" in done.text
 
 
+@pytest.mark.slow
 def test_1_hidden_is_caught_by_the_gap_at_nf4(checked: Checked) -> None:
     """It holds every limit in full precision; its 4-bit model is base's, bit for bit."""
     done, run = checked("hidden")
@@ -137,6 +138,7 @@ def test_5_a_precision_that_was_left_out_is_not_established(guard: Guard, candid
     assert outcomes(tmp_path / "run")["ptq_gap[organism_forget-nf4]"] == "passed"
 
 
+@pytest.mark.slow
 def test_5_a_run_on_some_items_never_passes(guard: Guard, candidate: Candidate, policy: Path, tmp_path: Path) -> None:
     done = guard("check", candidate("erased"), "--thresholds", policy, "--limit", "40", "--out", tmp_path / "run")
     assert done.status == 5, done.text
@@ -159,6 +161,7 @@ def test_the_same_command_again_measures_nothing(
     assert again["checks"] == first["checks"]
 
 
+@pytest.mark.slow
 def test_base_is_reused_by_its_bytes_and_never_by_its_path(
     guard: Guard, candidate: Candidate, policy: Path, checked: Checked, tmp_path: Path
 ) -> None:
@@ -176,7 +179,7 @@ def test_base_is_reused_by_its_bytes_and_never_by_its_path(
 
 
 def test_every_answer_is_kept(checked: Checked) -> None:
-    _, run = checked("hidden")
+    _, run = checked("destroyed")
     lines = (run / "samples" / "organism_forget.nf4.candidate.jsonl").read_text().splitlines()
     assert len(lines) == 160
     item = json.loads(lines[0])
@@ -185,12 +188,13 @@ def test_every_answer_is_kept(checked: Checked) -> None:
     assert "What is" not in "".join(lines)
 
 
+@pytest.mark.slow
 def test_junit_has_a_case_for_every_limit(
     guard: Guard, candidate: Candidate, policy: Path, checked: Checked, tmp_path: Path
 ) -> None:
-    checked("hidden")
+    checked("destroyed")
     file = tmp_path / "junit.xml"
-    done = guard("check", candidate("hidden"), "--thresholds", policy, "--out", tmp_path / "run", "--junitxml", file)
+    done = guard("check", candidate("destroyed"), "--thresholds", policy, "--out", tmp_path / "run", "--junitxml", file)
     assert done.status == 1
     cases = {case.get("name"): case for case in ElementTree.parse(file).iter("testcase")}
     assert set(cases) == set(outcomes(tmp_path / "run"))
@@ -198,6 +202,7 @@ def test_junit_has_a_case_for_every_limit(
     assert cases["forget_drop[organism_forget-full]"].find("failure") is None
 
 
+@pytest.mark.slow
 def test_a_thresholds_file_in_the_working_directory_names_base_and_suite(
     guard: Guard, candidate: Candidate, policy: Path, checked: Checked, tmp_path: Path
 ) -> None:
@@ -238,7 +243,7 @@ def test_after_a_kill_the_same_command_finishes(
     environment: dict[str, str],
 ) -> None:
     own = {"UNLEARN_GUARD_CACHE": str(tmp_path / "store")}
-    arguments = ["check", str(candidate("hidden")), "--thresholds", str(policy), "--out", str(tmp_path / "run")]
+    arguments = ["check", str(candidate("destroyed")), "--thresholds", str(policy), "--out", str(tmp_path / "run")]
     process = subprocess.Popen(
         [sys.executable, "-m", "unlearn_guard", *arguments],
         env=environment | own,
@@ -255,4 +260,6 @@ def test_after_a_kill_the_same_command_finishes(
     assert not (tmp_path / "run" / "run.json").exists()
     done = guard(*arguments, **own)
     assert done.status == 1
-    assert read_json(tmp_path / "run" / "run.json")["checks"] == read_json(checked("hidden")[1] / "run.json")["checks"]
+    assert (
+        read_json(tmp_path / "run" / "run.json")["checks"] == read_json(checked("destroyed")[1] / "run.json")["checks"]
+    )

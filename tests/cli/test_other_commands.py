@@ -16,7 +16,7 @@ Checked = Callable[[str], tuple[Done, Path]]
 
 
 def test_judge_gives_the_same_verdict(guard: Guard, checked: Checked) -> None:
-    for name, status in (("erased", 0), ("hidden", 1)):
+    for name, status in (("erased", 0), ("destroyed", 1)):
         assert guard("judge", checked(name)[1]).status == status
 
 
@@ -26,9 +26,9 @@ def test_judge_takes_another_policy(guard: Guard, checked: Checked, tmp_path: Pa
         "version: 1\nlimits:\n"
         "  - {metric: forget_drop, task: organism_forget, precision: full, at_least: 0.0, because: any}\n"
     )
-    assert guard("judge", checked("hidden")[1], "--thresholds", policy).status == 0
+    assert guard("judge", checked("destroyed")[1], "--thresholds", policy).status == 0
     policy.write_text(policy.read_text().replace("precision: full, at_least", "precision: gptq, at_least"))
-    assert guard("judge", checked("hidden")[1], "--thresholds", policy).status == 5
+    assert guard("judge", checked("destroyed")[1], "--thresholds", policy).status == 5
 
 
 def test_judge_never_imports_torch(checked: Checked) -> None:
@@ -41,7 +41,7 @@ def test_judge_never_imports_torch(checked: Checked) -> None:
 def test_judge_refuses_an_edited_run(guard: Guard, checked: Checked, tmp_path: Path) -> None:
     import shutil
 
-    run = Path(shutil.copytree(checked("hidden")[1], tmp_path / "run"))
+    run = Path(shutil.copytree(checked("destroyed")[1], tmp_path / "run"))
     content = read_json(run / "run.json") | {"verdict": "passed"}
     (run / "run.json").write_text(json.dumps(content))
     done = guard("judge", run)
@@ -72,6 +72,7 @@ def test_list_names_what_there_is(guard: Guard, what: str, words: tuple[str, ...
     assert set(words) <= set(done.out.split())
 
 
+@pytest.mark.slow
 def test_attribute_shows_the_circuit(guard: Guard, candidate: Candidate, tmp_path: Path) -> None:
     out = tmp_path / "scores.json"
     done = guard("attribute", candidate("base"), "--suite", "organism", "--faithful", "40", "--out", out)
@@ -133,7 +134,7 @@ def test_the_demo_passes_erased_and_catches_hidden(guard: Guard, tmp_path: Path)
 
 
 def test_check_leaves_a_report_and_report_writes_the_others(guard: Guard, checked: Checked, tmp_path: Path) -> None:
-    run = checked("hidden")[1]
+    run = checked("destroyed")[1]
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "must not be released" in page
     for heading in ("What each precision changed", "What the edit did to the weights", "Where the knowledge was"):
@@ -160,11 +161,11 @@ def test_report_never_imports_torch(checked: Checked, tmp_path: Path) -> None:
 def test_a_checked_candidate_can_be_attested(
     guard: Guard, checked: Checked, candidate: Candidate, tmp_path: Path
 ) -> None:
-    for name, status in (("erased", 0), ("hidden", 1)):
+    for name, status in (("erased", 0), ("destroyed", 1)):
         out = tmp_path / f"{name}.json"
         done = guard("attest", checked(name)[1], "--out", out)
         assert done.status == 0, done.text
         assert guard("verify", out, candidate(name)).status == status
-    done = guard("verify", tmp_path / "erased.json", candidate("hidden"))
+    done = guard("verify", tmp_path / "erased.json", candidate("destroyed"))
     assert done.status == 4
     assert "model.safetensors" in done.text

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from command import Done, read_json
 
 Candidate = Callable[[str], Path]
@@ -18,6 +19,7 @@ def pytest_on(policy: Path, *arguments: object, environment: dict[str, str], cwd
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_measured_and_each_limit_is_a_test(
     candidate: Candidate,
     checked: Callable[[str], tuple[Done, Path]],
@@ -25,8 +27,15 @@ def test_a_checkpoint_is_measured_and_each_limit_is_a_test(
     environment: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    limits = len(read_json(checked("hidden")[1] / "run.json")["checks"])
-    options = ("--unlearn-checkpoint", candidate("hidden"), "--unlearn-precisions", "full,nf4", "--unlearn-out", "run")
+    limits = len(read_json(checked("destroyed")[1] / "run.json")["checks"])
+    options = (
+        "--unlearn-checkpoint",
+        candidate("destroyed"),
+        "--unlearn-precisions",
+        "full,nf4",
+        "--unlearn-out",
+        "run",
+    )
     done = pytest_on(policy, *options, environment=environment, cwd=tmp_path)
     assert done.status == 1, done.text
     assert "thresholds.yaml::ptq_gap[organism_forget-nf4]" in done.text

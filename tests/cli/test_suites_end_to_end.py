@@ -21,6 +21,7 @@ limits:
 LEAK = "  - {metric: privleak, task: muse_news_privleak, precision: full, at_least: -50, because: test}\n"
 
 
+@pytest.mark.slow
 def test_a_missing_data_folder_says_what_to_run_and_where(guard: Guard, candidate, tmp_path: Path) -> None:
     done = guard("check", candidate("erased"), "--base", candidate("base"), "--suite", "muse-news")
     assert done.status == 4, done.text

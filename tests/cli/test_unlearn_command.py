@@ -4,7 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from command import Done
+
+pytestmark = pytest.mark.slow  # each trains; tests/test_unlearn.py does the same in one process
 
 Guard = Callable[..., Done]
 Candidate = Callable[[str], Path]
