@@ -27,10 +27,10 @@ def test_a_checkpoint_is_measured_and_each_limit_is_a_test(
     environment: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    limits = len(read_json(checked("destroyed")[1] / "run.json")["checks"])
+    limits = len(read_json(checked("hidden")[1] / "run.json")["checks"])
     options = (
         "--unlearn-checkpoint",
-        candidate("destroyed"),
+        candidate("hidden"),
         "--unlearn-precisions",
         "full,nf4",
         "--unlearn-out",
