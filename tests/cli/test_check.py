@@ -192,9 +192,9 @@ def test_every_answer_is_kept(checked: Checked) -> None:
 def test_junit_has_a_case_for_every_limit(
     guard: Guard, candidate: Candidate, policy: Path, checked: Checked, tmp_path: Path
 ) -> None:
-    checked("destroyed")
+    checked("hidden")
     file = tmp_path / "junit.xml"
-    done = guard("check", candidate("destroyed"), "--thresholds", policy, "--out", tmp_path / "run", "--junitxml", file)
+    done = guard("check", candidate("hidden"), "--thresholds", policy, "--out", tmp_path / "run", "--junitxml", file)
     assert done.status == 1
     cases = {case.get("name"): case for case in ElementTree.parse(file).iter("testcase")}
     assert set(cases) == set(outcomes(tmp_path / "run"))
