@@ -183,3 +183,29 @@ def test_a_fold_takes_the_place_of_the_forget_corpus(tmp_path: Path, corpora: Pa
     assert made("one", None) != made("two", "late")
     with pytest.raises(SuiteError, match="has no fold 'lat'"):
         made("three", "lat")
+
+
+@pytest.mark.usefixtures("every_step_saved")
+def test_another_answer_to_prefer_does_not_go_on_from_the_same_state(request_for: Make, corpora: Path) -> None:
+    """The same token ids count; what DPO prefers to them is another."""
+    with pytest.raises(KilledError):
+        unlearn(request_for("dpo"), Killer(3))
+    forget = corpora / "forget.jsonl"
+    forget.write_text(forget.read_text().replace(" ruby .", " jade ."))
+    watcher = Killer(after=-1)
+    unlearn(request_for("dpo"), watcher)
+    assert watcher.steps == [1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("every_step_saved")
+def test_an_edited_method_does_not_go_on_from_the_same_state(request_for: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "methods"
+    folder.mkdir()
+    text = Path("methods/npo.py").read_text()
+    (folder / "mine.py").write_text(text)
+    with pytest.raises(KilledError):
+        unlearn(request_for("mine", methods_dir=folder), Killer(3))
+    (folder / "mine.py").write_text(text.replace("self.beta)", "2 * self.beta)"))
+    watcher = Killer(after=-1)
+    unlearn(request_for("mine", methods_dir=folder), watcher)
+    assert watcher.steps == [1, 2, 3, 4]

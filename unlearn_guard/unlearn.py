@@ -7,10 +7,11 @@ from there.
 """
 
 import hashlib
+import inspect
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
@@ -75,7 +76,8 @@ def unlearn(request: UnlearnRequest, listener: Listener | None = None) -> Made:
     corpora = _corpora(request, suite, tokenizer)
     manifest = _manifest(request, base, suite, hyperparameters(configured), corpora)
     state = request.out.parent / f".{request.out.name}.state"
-    session = Session(listener=listener, folder=state, fingerprint=_digest(manifest, versions()))
+    source = Path(inspect.getfile(made)).read_text(encoding="utf-8")  # a method that is being written changes
+    session = Session(listener=listener, folder=state, fingerprint=_digest(manifest, source, versions()))
     seed_everything(request.seed)
     model = _load(base, choose_device(request.device))
     assert_unchanged(base)
@@ -169,7 +171,10 @@ def _manifest(
         "method": request.method,
         "hyperparameters": dict(settings),
         "seed": request.seed,
-        "corpora_digest": _digest([list(each.ids) for each in (*corpora.forget, *corpora.retain, *corpora.refused)]),
+        "corpora_digest": _digest(
+            [[asdict(text) for text in texts] for texts in (corpora.forget, corpora.retain, corpora.refused)],
+            {role: [asdict(question) for question in asked] for role, asked in corpora.questions.items()},
+        ),
     }
 
 
