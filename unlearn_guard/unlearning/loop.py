@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from unlearn_guard.errors import NonFiniteError, UsageError
-from unlearn_guard.unlearning.corpora import Batch, Corpora, batch, deal
+from unlearn_guard.unlearning.corpora import Batch, Corpora, Text, batch, deal
 from unlearn_guard.unlearning.masters import Masters
 from unlearn_guard.unlearning.session import Point, Session, current
 
@@ -89,7 +89,7 @@ def fit(
     training: Training,
     *,
     trained: Sequence[str],
-    forget: Term | None,
+    forget: Term,
     retain: Term | None = None,
     retain_weight: float = 1.0,
     shapes: Shapes = UNSHAPED,
@@ -127,7 +127,8 @@ def fit(
                     masters.write()
                 if keeper is not None:
                     keeper.look(step + 1, masters)
-                session.record(Point(step=step, forget=losses[0] or 0.0, retain=losses[1]))
+                assert losses[0] is not None
+                session.record(Point(step=step, forget=losses[0], retain=losses[1]))
                 session.advance(step + 1, training.steps)
                 if session.due() or step + 1 == training.steps:
                     _save(session, name, step + 1, masters, keeper)
@@ -141,7 +142,7 @@ class _Turn:
 
     name: Literal["forget", "retain"]
     term: Term | None
-    texts: Sequence[object]
+    texts: Sequence[Text]
     weight: float
     shape: Shape | None
 
@@ -154,7 +155,7 @@ class _Turn:
         total = 0.0
         for turn in range(training.accumulate):
             index = deal(len(self.texts), training.batch_size, step * training.accumulate + turn, seed)
-            loss = self.term(batch(self.texts, index, device))  # type: ignore[arg-type]
+            loss = self.term(batch(self.texts, index, device))
             if not loss.isfinite():
                 raise NonFiniteError(f"the {self.name} loss is {loss.item()} at step {step}", fix="Lower lr.")
             torch.autograd.backward(loss * (self.weight / training.accumulate))
