@@ -1,6 +1,7 @@
 """What a user sees while a run measures: one bar for the steps, one for the questions of the present step."""
 
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -8,7 +9,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from unlearn_guard.reports import wording
 
 
-class Bars:
+class _Live:
+    """Bars that are drawn while it is open, and gone afterwards."""
+
+    _bars: Progress
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+
+class Bars(_Live):
     """Two bars on a terminal; elsewhere one plain line when a step begins."""
 
     def __init__(self, console: Console) -> None:
@@ -26,15 +42,6 @@ class Bars:
         self._step = self._bars.add_task("", total=None)
         self._begun = 0
         self._steps: int | None = None
-
-    def __enter__(self) -> "Bars":
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
 
     def plan(self, steps: int) -> None:
         """How many steps there will be."""
@@ -55,12 +62,12 @@ class Bars:
         self._bars.update(self._step, completed=done, total=of)
 
 
-class TrainingBar:
+class TrainingBar(_Live):
     """One bar with the losses beside it on a terminal; elsewhere a plain line at the beginning and every tenth."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Progress(
+        self._bars = Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -70,23 +77,14 @@ class TrainingBar:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=None, losses="")
+        self._task = self._bars.add_task("", total=None, losses="")
         self._losses = ""
         self._told = 0
-
-    def __enter__(self) -> "TrainingBar":
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def begin(self, text: str) -> None:
         """What begins, in words."""
         self._told = 0
-        self._bar.reset(self._task, description=text, total=None, losses="")
+        self._bars.reset(self._task, description=text, total=None, losses="")
         self._say(text)
 
     def losses(self, forget: float, retain: float | None) -> None:
@@ -95,7 +93,7 @@ class TrainingBar:
 
     def advance(self, done: int, of: int) -> None:
         """How far it is."""
-        self._bar.update(self._task, completed=done, total=of, losses=self._losses)
+        self._bars.update(self._task, completed=done, total=of, losses=self._losses)
         if 10 * done // of > self._told:
             self._told = 10 * done // of
             self._say(f"{done}/{of} {self._losses}".rstrip())
@@ -105,7 +103,7 @@ class TrainingBar:
             self._console.print(text, markup=False, highlight=False)
 
 
-class CellBars:
+class CellBars(_Live):
     """A bar for all cells and a line for each that is being measured; what has ended stays in view above them."""
 
     def __init__(self, console: Console) -> None:
@@ -123,15 +121,6 @@ class CellBars:
         self._running: dict[str, TaskID] = {}
         self._done = 0
         self._total = 0
-
-    def __enter__(self) -> "CellBars":
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
 
     def begin(self, total: int, done: int) -> None:
         """How many cells there are, and how many were measured before."""
