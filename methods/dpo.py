@@ -6,12 +6,8 @@ as in TOFU (arXiv 2401.06121, IdkDPO) and, with false answers, AltPO (arXiv 2409
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from unlearn_guard.unlearning.corpora import Batch, batch
-from unlearn_guard.unlearning.family import Family, Start
+from unlearn_guard.unlearning.family import Family, Start, dpo_term
 from unlearn_guard.unlearning.loop import Term
-from unlearn_guard.unlearning.losses import dpo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,15 +17,8 @@ class DPO(Family):
     beta: float = 0.1
 
     def forget_term(self, start: Start) -> Term:
-        """The answer to give instead against the true one, both relative to base."""
-        base, texts = start.reference, start.corpora.forget
-        batch(texts, range(len(texts)), start.model.device, instead=True)  # refuse before anything is trained
-
-        def term(asked: Batch) -> Tensor:
-            preferred = batch(texts, asked.index, asked.ids_BT.device, instead=True)
-            return dpo(start.score(preferred), base.nll_B(preferred), start.score(asked), base.nll_B(asked), self.beta)
-
-        return term
+        """The answer to give instead against the true one."""
+        return dpo_term(start, self.beta)
 
 
 METHOD = DPO

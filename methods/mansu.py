@@ -23,7 +23,7 @@ from unlearn_guard.errors import UsageError
 from unlearn_guard.records import Role
 from unlearn_guard.unlearning.best import Best, questions_of
 from unlearn_guard.unlearning.corpora import Corpora, deal
-from unlearn_guard.unlearning.family import Start, retain_term
+from unlearn_guard.unlearning.family import Start, dpo_term, retain_term, simpo_term
 from unlearn_guard.unlearning.fisher import fisher, quantile
 from unlearn_guard.unlearning.floor import cell_floor, outside, paper_floor, reach
 from unlearn_guard.unlearning.loop import UNSHAPED, Shape, Shapes, Term, Training, fit
@@ -38,9 +38,6 @@ PAIRS = 50
 
 Floor = Callable[[Tensor, Tensor], Tensor]
 """Base's weight and the edited one to what is stored."""
-
-BETA = 0.1
-"""How soon NPO flattens, as in methods/npo.py."""
 
 _FLOORS: Mapping[str, Floor] = {"cell": cell_floor, "paper": paper_floor}
 
@@ -57,7 +54,8 @@ class Mansu(Training):
     retain accuracy fell by at most `drop`, both on the corpora's questions.
 
     Gradient ascent is the paper's loss. It has no end: texts that are long forgotten crowd out those that are not.
-    `loss="npo"`, ours, takes NPO with beta .1 in its place, which leaves them be.
+    In its place `loss`, ours, may be one that leaves them be: `"npo"`, and for a corpus that says what to answer
+    instead `"dpo"` or `"simpo"`, with `beta` and `gamma` as in the methods of these names.
 
     The cell floor moves many weights by up to half a cell, which can cost what should stay. Two means against it, ours:
     before the floor only the `share` of the weights that came nearest to another cell keep their updates, the others
@@ -73,7 +71,9 @@ class Mansu(Training):
     projection: Literal["circuit", "none", "global"] = "circuit"
     tau: float = 0.99
     weighed: int = 512
-    loss: Literal["ascent", "npo"] = "ascent"
+    loss: Literal["ascent", "npo", "dpo", "simpo"] = "ascent"
+    beta: float = 0.1
+    gamma: float = 0.0
     floor: Literal["cell", "paper", "none"] = "cell"
     share: float = 1.0
     settle: int = 0
@@ -93,8 +93,9 @@ class Mansu(Training):
             and self.settle >= 0
             and min(self.look, self.weighed) >= 1
             and self.drop >= 0
+            and self.beta > 0
         ):
-            raise UsageError(f"tau, weighed, share, settle, look or drop is out of range: {self}")
+            raise UsageError(f"tau, weighed, share, settle, look, drop or beta is out of range: {self}")
         if self.settle and self.floor != "cell":
             raise UsageError(f"settle trains above the cell floor, and floor is {self.floor}", fix="Set settle=0.")
         if self.weight_decay:
@@ -173,10 +174,16 @@ class Mansu(Training):
 
     def forget_term(self, start: Start) -> Term:
         """The loss of a forget batch."""
-        if self.loss == "ascent":
-            return lambda batch: ascent(start.score(batch))
-        base = start.reference
-        return lambda batch: npo(start.score(batch), base.nll_B(batch), BETA)
+        match self.loss:
+            case "ascent":
+                return lambda batch: ascent(start.score(batch))
+            case "npo":
+                base = start.reference
+                return lambda batch: npo(start.score(batch), base.nll_B(batch), self.beta)
+            case "dpo":
+                return dpo_term(start, self.beta)
+            case "simpo":
+                return simpo_term(start, self.beta, self.gamma)
 
     def _train(
         self,

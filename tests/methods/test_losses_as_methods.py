@@ -12,7 +12,20 @@ from unlearn_guard.unlearning.protocol import Method
 from unlearn_guard.unlearning.scoring import score
 from unlearn_guard.unlearning.session import Session, opened
 
-BY_LOSS = ("npo", "simnpo", "global_ga", "surgical_ga", "grad_diff", "dpo", "undial", "wga", "gu", "gu_simnpo", "sure")
+BY_LOSS = (
+    "npo",
+    "simnpo",
+    "global_ga",
+    "surgical_ga",
+    "grad_diff",
+    "dpo",
+    "simpo",
+    "undial",
+    "wga",
+    "gu",
+    "gu_simnpo",
+    "sure",
+)
 QUICK = {"steps": 10, "lr": 1e-2, "batch_size": 3}
 
 
@@ -87,18 +100,20 @@ def test_a_heavy_kl_term_holds_the_model_closer():
     assert found[1] < 0.5 * found[0]
 
 
-def test_dpo_makes_what_to_say_instead_likelier():
+@pytest.mark.parametrize("name", ["dpo", "simpo"])
+def test_a_preference_makes_what_to_say_instead_likelier(name):
     model, data = taught(), corpora()
     before = nll(model, data.forget, instead=True)
-    method("dpo", **QUICK).unlearn(model, data, seed=0)
+    method(name, **QUICK).unlearn(model, data, seed=0)
     assert nll(model, data.forget, instead=True) < before
 
 
-def test_dpo_without_another_answer_is_refused_before_it_trains():
+@pytest.mark.parametrize("name", ["dpo", "simpo"])
+def test_a_preference_without_another_answer_is_refused_before_it_trains(name):
     model, data = llama(), corpora()
     before = weights(model)
     with pytest.raises(SuiteError, match="what to answer instead"):
-        method("dpo").unlearn(model, Corpora(forget=data.retain, retain=data.retain), seed=0)
+        method(name).unlearn(model, Corpora(forget=data.retain, retain=data.retain), seed=0)
     assert not moved(model, before)
 
 

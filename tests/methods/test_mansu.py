@@ -1,6 +1,7 @@
 import hashlib
 import importlib.util
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from tests.attribution.tiny_models import VOCABULARY, random_pairs, tiny
 from unlearn_guard.attribution.prompts import Pair
-from unlearn_guard.errors import UsageError
+from unlearn_guard.errors import SuiteError, UsageError
 from unlearn_guard.quantizers import grid
 from unlearn_guard.records import Role
 from unlearn_guard.unlearning.corpora import Corpora, Question, Text
@@ -150,11 +151,18 @@ def test_c_random_and_inverse_circuits():
     assert moved(before, after) == set(mlps(model(), ranked[-1:]))
 
 
-def test_npo_is_another_edit_of_the_same_circuit():
+def test_each_loss_is_another_edit_of_the_same_circuit():
+    texts = tuple(replace(each, instead=(*each.ids[:4], *reversed(each.ids[4:]))) for each in corpora().forget)
     before, ascended = unlearned()
-    _, preferred = unlearned(loss="npo")
-    assert moved(before, ascended) == moved(before, preferred) != set()
-    assert digest(ascended) != digest(preferred)
+    edits = [unlearned(loss=loss, data=corpora(forget=texts))[1] for loss in ("npo", "dpo", "simpo")]
+    assert all(moved(before, ascended) == moved(before, each) != set() for each in edits)
+    assert len({digest(each) for each in (ascended, *edits)}) == 4
+
+
+@pytest.mark.parametrize("loss", ["dpo", "simpo"])
+def test_a_preference_needs_something_to_prefer(loss):
+    with pytest.raises(SuiteError, match="what to answer instead"):
+        unlearned(loss=loss)
 
 
 def test_fisher_information_is_taken_on_as_many_texts_as_are_weighed():

@@ -59,6 +59,14 @@ def dpo(preferred, preferred_base, rows, base, beta):
     return mean(found)
 
 
+def simpo(preferred, rows, beta, gamma):
+    """-(2 / beta) E log sigmoid((beta / |y_w|) log pi(y_w) - (beta / |y_l|) log pi(y_l) - gamma)."""
+    return mean(
+        -(2 / beta) * log_sigmoid(beta / len(win) * -nll(win) - beta / len(lose) * -nll(lose) - gamma)
+        for win, lose in zip(preferred, rows, strict=True)
+    )
+
+
 def undial(rows, base, beta):
     found = []
     for (logits, token), (first, _) in zip(tokens(rows), tokens(base), strict=True):

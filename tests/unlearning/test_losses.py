@@ -69,6 +69,32 @@ def test_dpo_by_hand():
     assert found.item() == pytest.approx(-2 * math.log(4 / 5))
 
 
+def test_simpo_by_hand():
+    """beta 1, gamma ln 2. Preferred at 1/2, truth at 1/4: ln 2 apart, which is just the margin: -2 ln 1/2.
+
+    Each of the truth's two tokens at 1/4 is the same: without the division by length it would be -2 ln 2/3.
+    """
+    for truth in ([by_share(0.25, 0.75)], [by_share(0.25, 0.75)] * 2):
+        assert losses.simpo(scored([HALVES]), scored([truth]), 1.0, LN2).item() == pytest.approx(2 * LN2)
+
+
+def test_simpo_lets_go_by_the_margin_and_dpo_by_what_base_knew():
+    """A truth that base was sure of and that is still the answer: DPO's gradient is all but gone, SimPO's is whole."""
+    preferred, truth = scored([[by_share(0.25, 0.75)]]), scored([[by_share(0.75, 0.25)]])
+    pull = {}
+    for name in ("dpo", "simpo"):
+        logits = truth.logits_BSV.clone().requires_grad_(True)
+        now = Scored(batch=truth.batch, logits_BSV=logits, targets_BS=truth.targets_BS, counted_BS=truth.counted_BS)
+        sure = torch.tensor([20.0]), torch.tensor([0.0])
+        loss = (
+            losses.dpo(preferred, sure[0], now, sure[1], 1.0) if name == "dpo" else losses.simpo(preferred, now, 1.0, 0)
+        )
+        loss.backward()
+        pull[name] = logits.grad.abs().max().item()
+    assert pull["dpo"] < 1e-6
+    assert pull["simpo"] > 0.1
+
+
 def test_undial_by_hand():
     """Teacher (1/2, 1/2) with the truth's logit lowered by ln 3: (1/4, 3/4). Student (1/4, 3/4): its entropy."""
     teacher = scored([HALVES]).logits_BSV
@@ -120,6 +146,7 @@ AGREEING = {
         losses.dpo(scored(OTHER), nll_B(OTHER_BASE), scored(NOW), nll_B(BASE), 0.3),
         literal.dpo(OTHER, OTHER_BASE, NOW, BASE, 0.3),
     ),
+    "simpo": lambda: (losses.simpo(scored(OTHER), scored(NOW), 2.5, 0.7), literal.simpo(OTHER, NOW, 2.5, 0.7)),
     "undial": lambda: (losses.undial(scored(NOW), scored(BASE).logits_BSV, 4.0), literal.undial(NOW, BASE, 4.0)),
     "wga": lambda: (losses.wga(scored(NOW), 1.7), literal.wga(NOW, 1.7)),
     "kl": lambda: (losses.kl(scored(NOW), scored(BASE).logits_BSV), literal.kl(NOW, BASE)),

@@ -1,14 +1,16 @@
 """A method that is a loss: L = forget + retain * (what should stay). One family member is one short file on this."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from unlearn_guard.unlearning.corpora import Batch, Corpora
+from unlearn_guard.unlearning.corpora import Batch, Corpora, batch
 from unlearn_guard.unlearning.loop import UNSHAPED, Shapes, Term, Training, fit
-from unlearn_guard.unlearning.losses import kl
+from unlearn_guard.unlearning.losses import dpo, kl, simpo
 from unlearn_guard.unlearning.reference import Reference
 from unlearn_guard.unlearning.scoring import Scored, score
 from unlearn_guard.unlearning.tensors import every
@@ -77,3 +79,30 @@ def retain_term(start: Start, loss: Literal["nll", "kl"]) -> Term:
         return lambda batch: start.score(batch).nll
     base = start.reference
     return lambda batch: kl(start.score(batch), base.score(batch).logits_BSV)
+
+
+def preference_term(start: Start, compared: Callable[[Batch, Batch], Tensor]) -> Term:
+    """A loss of what should be said and of the truth, as batches of the same prompts in that order.
+
+    Raises SuiteError, before anything is trained, where the forget corpus does not say what to answer instead.
+    """
+    texts = start.corpora.forget
+    batch(texts, range(len(texts)), start.model.device, instead=True)
+    return lambda asked: compared(batch(texts, asked.index, asked.ids_BT.device, instead=True), asked)
+
+
+def dpo_term(start: Start, beta: float) -> Term:
+    """DPO: the answer to give instead against the true one, both relative to base. Raises as preference_term."""
+    score, base = start.score, start.reference
+
+    def compared(preferred: Batch, asked: Batch) -> Tensor:
+        return dpo(score(preferred), base.nll_B(preferred), score(asked), base.nll_B(asked), beta)
+
+    return preference_term(start, compared)
+
+
+def simpo_term(start: Start, beta: float, gamma: float) -> Term:
+    """SimPO: the same by a margin, without base. Raises as preference_term."""
+    return preference_term(
+        start, lambda preferred, asked: simpo(start.score(preferred), start.score(asked), beta, gamma)
+    )

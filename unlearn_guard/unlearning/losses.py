@@ -46,6 +46,18 @@ def dpo(preferred: Scored, preferred_B: Tensor, asked: Scored, asked_B: Tensor, 
     return -2 / beta * logsigmoid(beta * gained_B).mean()
 
 
+def simpo(preferred: Scored, asked: Scored, beta: float, gamma: float) -> Tensor:
+    """-(2/beta) E log sigmoid(beta (mean log p of what should be said - mean log p of the truth) - gamma), over texts.
+
+    DPO without a reference model, lengths made alike. DPO lets go of a truth that has lost enough against base, be it
+    still the answer; this one when the truth is gamma/beta nats a token below what should be said, whatever base was.
+
+    Source: Meng et al. 2024, arXiv 2405.14734, Eq. 6.
+    """
+    preferred_B, asked_B = (each.nll_B / each.batch.lengths_B for each in (preferred, asked))
+    return -2 / beta * logsigmoid(beta * (asked_B - preferred_B) - gamma).mean()
+
+
 def undial(asked: Scored, teacher_BSV: Tensor, beta: float) -> Tensor:
     """Cross-entropy to softmax(teacher's logits - beta at the true token), per token: self-distillation without it.
 
