@@ -1,8 +1,9 @@
 """Corpora from files and hub datasets: rows checked one by one, rendered, and turned into token ids."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from unlearn_guard.errors import Defect, SuiteError
@@ -19,12 +20,18 @@ QUESTIONS = 128
 
 _SHOWN_DEFECTS = 20
 
+Encode = Callable[[str], tuple[int, ...]]
+"""Token ids of a text, as the tokenizer writes it."""
+
+_REMEMBERED = 64
+"""Texts whose ids are kept: a row says its prompt several times over, and again for each of `times`."""
+
 
 @dataclass(kw_only=True)
 class _Read:
     """What has been read of one corpus so far."""
 
-    tokenizer: Any
+    encode: Encode
     max_tokens: int
     rng: random.Random
     texts: list[Text] = field(default_factory=list)
@@ -66,7 +73,8 @@ def read_corpora(
 
 
 def _corpus(sources: Sequence[Source], tokenizer: Any, max_tokens: int, rng: random.Random) -> _Read:
-    read = _Read(tokenizer=tokenizer, max_tokens=max_tokens, rng=rng)
+    encode = lru_cache(_REMEMBERED)(lambda text: tuple(tokenizer(text)["input_ids"]))
+    read = _Read(encode=encode, max_tokens=max_tokens, rng=rng)
     for source in sources:
         for where, row in rows_of(source):
             _take(read, source, where, row)
@@ -114,7 +122,7 @@ def _texts(row: Mapping[str, Any], key: str) -> list[str]:
 
 
 def _take_text(read: _Read, text: str) -> None:
-    ids = _encode(read.tokenizer, text)
+    ids = read.encode(text)
     pieces = [ids[start : start + read.max_tokens] for start in range(0, len(ids), read.max_tokens)]
     read.texts += [Text(ids=piece, start=1) for piece in pieces if len(piece) > 1]
 
@@ -156,8 +164,8 @@ def _lettered(read: _Read, source: Source, question: str, answer: str, others: S
 
 def _add(read: _Read, prompt: str, answer: str, instead: str | None) -> None:
     """A text whose answer counts, cut from the left where it is too long."""
-    ids, start = _continued(read.tokenizer, prompt, answer)
-    other = None if instead is None else _continued(read.tokenizer, prompt, instead)
+    ids, start = _continued(read.encode, prompt, answer)
+    other = None if instead is None else _continued(read.encode, prompt, instead)
     if other is not None and other[1] != start:
         raise _UnusableError("answers that change how the prompt is tokenized", "answers that begin with a space")
     cut = max(0, len(ids) - read.max_tokens, 0 if other is None else len(other[0]) - read.max_tokens)
@@ -167,7 +175,7 @@ def _add(read: _Read, prompt: str, answer: str, instead: str | None) -> None:
 
 def _ask(read: _Read, prompt: str, answers: Sequence[str]) -> None:
     """A question whose right answer comes first here, and anywhere in what is kept: ties must not favour it."""
-    right, *wrong = [_continued(read.tokenizer, prompt, each) for each in answers]
+    right, *wrong = [_continued(read.encode, prompt, each) for each in answers]
     place = read.rng.randrange(len(answers))
     choices = [*wrong[:place], right, *wrong[place:]]
     start = min(first for _, first in choices)
@@ -175,14 +183,10 @@ def _ask(read: _Read, prompt: str, answers: Sequence[str]) -> None:
     read.questions.append(Question(prompt=right[0][:start], choices=cut, answer=place))
 
 
-def _continued(tokenizer: Any, prompt: str, answer: str) -> tuple[tuple[int, ...], int]:
+def _continued(encode: Encode, prompt: str, answer: str) -> tuple[tuple[int, ...], int]:
     """Token ids of prompt and answer together, and where they stop being the prompt's own."""
-    before, whole = _encode(tokenizer, prompt), _encode(tokenizer, prompt + answer)
+    before, whole = encode(prompt), encode(prompt + answer)
     same = next((i for i, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b), len(before))
     if not 1 <= same < len(whole):
         raise _UnusableError("an answer that adds no token to its prompt", "a prompt, and an answer that follows it")
     return whole, same
-
-
-def _encode(tokenizer: Any, text: str) -> tuple[int, ...]:
-    return tuple(tokenizer(text)["input_ids"])
