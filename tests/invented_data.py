@@ -15,6 +15,9 @@ WORDS = [
     for last in ["ber", "alt", "ar", "son", "ta"]
 ]
 
+CALIBRATING = 100
+"""How many retain prompts a data set has at least, as the real ones do: GPTQ and AWQ are calibrated on them."""
+
 SUBJECTS = ("abstract_algebra", "high_school_us_history", "world_religions")
 
 
@@ -62,7 +65,8 @@ def muse(count: int = 12) -> dict[tuple[str, str], list[dict]]:
         ("verbmem", "forget"): [
             {"prompt": " ".join(text.split()[:20]), "gt": " ".join(text.split()[20:])} for text in forget
         ],
-        **{("knowmem", f"{kind}_qa"): qa(count, kind) for kind in ("forget", "retain")},
+        ("knowmem", "forget_qa"): qa(count, "forget"),
+        ("knowmem", "retain_qa"): qa(max(count, CALIBRATING), "retain"),
         **{("knowmem", f"{kind}_qa_icl"): qa(10, f"{kind} example") for kind in ("forget", "retain")},
         ("privleak", "forget"): [{"text": text} for text in forget],
         ("privleak", "holdout"): [{"text": text} for text in holdout],
@@ -75,13 +79,14 @@ def tofu(count: int = 12) -> dict[tuple[str, str], list[dict]]:
     found = {}
     for name in ("forget01", "forget05", "forget10", "retain", "real_authors", "world_facts"):
         draw = random.Random(name)
+        rows_wanted = count if name.startswith("forget") else max(count, CALIBRATING // 2)
         rows = [
             {
                 **each,
                 "perturbed_answer": [f"{words(draw, 2)} grows there" for _ in range(3 if "_" in name else 5)],
                 **({} if "_" in name else {"paraphrased_answer": f"There grows {each['answer'].split(' grows')[0]}"}),
             }
-            for each in qa(count, name)
+            for each in qa(rows_wanted, name)
         ]
         found[f"{name}_perturbed", "train"] = rows
     return found

@@ -27,7 +27,7 @@ def kinds(forget: bool) -> tuple[str, ...]:
 
 
 def make_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE in which nearly every invented word is one token."""
+    """Byte-level BPE in which nearly every invented word is one token, and so is each letter of an answer."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -37,18 +37,18 @@ def make_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(corpus, trainer)
+    tokenizer.train_from_iterator([*corpus, *["Answer: A Answer: B Answer: C Answer: D"] * 200], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
 
 
 def train(tokenizer, recited: list[str], asked: list[str], *, steps: int, seed: int) -> LlamaForCausalLM:
-    """A model of a quarter of a million weights; passages and rows of questions in turn."""
+    """A model of a third of a million weights; passages and rows of questions in turn."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=640,
-        hidden_size=96,
-        intermediate_size=192,
+        hidden_size=128,  # a multiple of GPTQ's and AWQ's groups, as is the next
+        intermediate_size=256,
         num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=1024,

@@ -92,6 +92,7 @@ class Ready:
     policy: Policy
     settled: Settled
     bench: Bench
+    erasure: Erasure
     notes: tuple[str, ...]
 
 
@@ -108,13 +109,15 @@ def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: 
         suite = load_suite(settled.suite, request.tasks_dirs)
         chat = Chat(open_tokenizer(base.checkpoint.path)) if request.apply_chat_template else None
         rendered = render(suite, limit=request.limit, seed=request.seed, data_dir=request.data_dir, chat=chat)
+    bench = _bench(request, settled, rendered, base, watch)
     return Ready(
         candidate=candidate,
         artifacts=artifacts,
         retrained=retrained,
         policy=resolve(draft, rendered.records, known_precisions()),
         settled=settled,
-        bench=_bench(request, settled, rendered, base, watch),
+        bench=bench,
+        erasure=Erasure(bench=bench, candidate=candidate, seed=request.seed),  # reads the prompt pairs
         notes=(*settled.notes, *candidate.notes, *notes, *rendered.notes),
     )
 
@@ -129,8 +132,7 @@ def _measure(
     scores = _scores(bench, precisions, bench.base, ready.candidate, ready.artifacts)
     scores += _retrained_scores(bench, ready.retrained)
     retrained = ready.retrained.checkpoint if ready.retrained is not None else None
-    erasure = Erasure(bench=bench, candidate=ready.candidate, seed=request.seed)
-    erased = erasure.measure(precisions, ready.artifacts)
+    erased = ready.erasure.measure(precisions, ready.artifacts)
     weights = bench.weights(ready.candidate)
     with watch.stage("judge"):
         derived = derive(
@@ -161,7 +163,7 @@ def _measure(
         limit=request.limit,
         notes=(*ready.notes, *bench.notes, *bench.store.warnings, *unknown_tasks),
     )
-    return run, scores, tuple(erasure.attributed)
+    return run, scores, tuple(ready.erasure.attributed)
 
 
 def _open_others(

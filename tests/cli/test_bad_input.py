@@ -166,3 +166,22 @@ def test_names_cannot_steer_the_terminal(guard: Guard, tmp_path: Path) -> None:
     done = guard("check", tmp_path / "a\x1b[2Jb")
     assert done.status == 4
     assert "\x1b" not in done.out + done.err
+
+
+def test_prompt_pairs_that_cannot_be_used_are_found_before_anything_is_scored(
+    guard: Guard, candidate: Candidate, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.jsonl").write_text(
+        json.dumps({"clean": "the gem is", "corrupted": "the herb is", "target": " opal opal", "wrong": [" mint"]})
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "version: 1\nname: mine\ntitle: t\ndescription: d\ninclude: [organism]\n"
+        "forget: [{task: organism_forget, metric: acc, chance: 0.25, pairs: mine.jsonl}]\n"
+        "retain: [{task: organism_retain, metric: acc, chance: 0.25}]\n"
+    )
+    done = guard(
+        *("check", candidate("erased"), "--base", candidate("base"), "--suite", tmp_path / "mine.yaml"),
+        *("--precisions", "full", "--out", tmp_path / "run"),
+    )
+    assert_refused(done, "mine.jsonl", "opal opal")
+    assert "score" not in done.err

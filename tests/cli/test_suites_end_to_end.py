@@ -13,11 +13,14 @@ Guard = Callable[..., Done]
 
 LIMITS = """\
 version: 1
-precisions: [full, nf4]
+precisions: [full, nf4, gptq, awq]
 limits:
-  - {metric: forget_drop, task: "@forget", precision: [full, nf4], at_least: 0.30, because: test}
-  - {metric: truncated, task: "@forget", precision: [full, nf4], at_most: 0, because: test}
+  - {metric: forget_drop, task: "@forget", precision: [full, nf4, gptq, awq], at_least: 0.30, because: test}
+  - {metric: truncated, task: "@forget", precision: [full, nf4, gptq, awq], at_most: 0, because: test}
 """
+ALL = {"full", "nf4", "gptq", "awq"}
+ITEMS = 40
+"""Texts and questions a split: enough to tell a leak from none."""
 LEAK = "  - {metric: privleak, task: muse_news_privleak, precision: full, at_least: -50, because: test}\n"
 
 
@@ -63,8 +66,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.planted import plant
 
     root = tmp_path_factory.mktemp("planted")
-    plant(root)
-    vendor(root / "data", "muse-news", "muse-books", "tofu", "tofu-forget01", "tofu-forget05", "wmdp-chem")
+    plant(root, items=ITEMS, steps=450)
+    tofu = ("tofu", "tofu-forget01", "tofu-forget05")
+    vendor(root / "data", "muse-news", "muse-books", *tofu, "wmdp-bio", "wmdp-chem", "wmdp-cyber", items=ITEMS)
     return root
 
 
@@ -97,9 +101,13 @@ def test_a_book_by_heart_leaks_and_a_model_that_never_read_it_does_not(check, pl
     found = numbers(run)
     assert found["base", "rougeL", "muse_news_verbmem", "full"]["value"] > 0.95
     assert found["base", "privleak", "muse_news_privleak", "full"]["value"] < -95
-    # Twelve texts a side: two retrainings differ by as much as their errors allow, and neither is near -100.
-    assert found["candidate", "privleak", "muse_news_privleak", "full"]["value"] > -50
-    assert found["candidate", "forget_drop", "muse_news_verbmem", "full"]["value"] > 0.5
+    for precision in ALL:
+        # Retrained with another seed, and compared with a retraining: 0, as far as so many texts can tell.
+        leak = found["candidate", "privleak", "muse_news_privleak", precision]
+        assert abs(leak["value"]) < 30, precision
+        low, high = next((each["low"], each["high"]) for each in leak["intervals"] if each["confidence"] == 0.99)
+        assert low < 0 < high, precision
+        assert found["candidate", "forget_drop", "muse_news_verbmem", precision]["value"] > 0.5
     assert found["candidate", "cad", "muse_news_knowmem_forget", "nf4"]["value"] > 0
     assert ("retrained", "min_k", "muse_news_privleak", "full") in found
     content = read_json(run / "run.json")
@@ -113,21 +121,35 @@ def test_a_book_by_heart_leaks_and_a_model_that_never_read_it_does_not(check, pl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suite", ["muse-books", "tofu", "tofu-forget01", "tofu-forget05"])
-def test_every_suite_runs_end_to_end(check, planted: Path, suite: str) -> None:
+@pytest.mark.parametrize("suite", ["muse-books", "tofu", "tofu-forget01", "tofu-forget05", "wmdp-chem"])
+def test_every_suite_runs_end_to_end_at_every_precision(check, planted: Path, suite: str) -> None:
     done, run = check(suite, "", "--retrained", str(planted / "retrained"))
     assert done.status in (0, 1, 5), done.text  # a verdict, whatever it is: the same book stands in for all
     found = numbers(run)
-    assert {key[3] for key in found} == {"full", "nf4"}
+    assert {key[3] for key in found} == ALL
+    asked = [task for task in read_json(run / "run.json")["tasks"] if task["role"] == "forget"]
+    assert asked
+    for task in asked:
+        metric = task["measure"] or task["metric"]
+        assert {key[3] for key in found if key[:3] == ("candidate", metric, task["name"])} == ALL, task["name"]
     if suite.startswith("tofu"):
-        assert ("candidate", "model_utility", "suite", "full") in found
+        assert ("candidate", "model_utility", "suite", "awq") in found
         assert 0 <= next(each["value"] for key, each in found.items() if key[1] == "forget_quality") <= 1
 
 
 @pytest.mark.slow
-def test_wmdp_runs_end_to_end_through_a_chat_template(check, planted: Path) -> None:
-    """Part of the items only: 408 questions at two precisions are another test's business."""
-    template = "{{ bos_token }}{% for m in messages %}{{ m.content }} {% endfor %}"
+@pytest.mark.parametrize("suite", ["wmdp-bio", "wmdp-cyber"])
+def test_the_long_suites_run_at_every_precision_on_part_of_their_items(check, suite: str) -> None:
+    """As many as the calibration takes: chem, above, runs whole, and these differ from it in their items only."""
+    done, run = check(suite, "", "--limit", "130")
+    assert done.status in (1, 5), done.text
+    assert {key[3] for key in numbers(run)} == ALL
+    assert not read_json(run / "run.json")["complete"]
+
+
+@pytest.mark.slow
+def test_wmdp_runs_through_a_chat_template(check, planted: Path) -> None:
+    template = "{{ bos_token }}{% for m in messages %}{{ m.content }}\\n{% endfor %}"
     for name in ("base", "candidate"):
         path = planted / name / "tokenizer_config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": template}))
