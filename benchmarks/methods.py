@@ -1,16 +1,18 @@
-"""Every method on the embedded organism, made and judged by the real commands: the table of docs/methods.md.
+"""Every method on the embedded organism, made and judged by `compare`: the table of docs/methods.md.
 
-    python benchmarks/methods.py --work DIR [--only mansu,npo] [--write docs/methods.md]
+    python benchmarks/methods.py --work DIR [--jobs 2] [--only mansu,npo] [--write docs/methods.md]
 
-A row's candidate and run directory stay in DIR, and what is there already is not made again. `--write` puts the table
-between the page's two marks.
+All methods are one comparison, and each ablation joins it; what is in DIR already is not made again. `--write` puts
+the table between the page's two marks. Prints what the comparison of all methods took.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,10 @@ class Row:
     method: str
     settings: tuple[str, ...] = ()
 
+    @property
+    def grid(self) -> dict[str, str]:
+        return dict(each.split("=", 1) for each in self.settings)
+
 
 ROWS = (
     Row("mansu", "mansu"),
@@ -37,34 +43,38 @@ ROWS = (
     Row("mansu, global null space (D)", "mansu", ("projection=global",)),
     Row("mansu, the paper's floor", "mansu", ("floor=paper", "settle=0", "share=1")),
     *(Row(name, name) for name in ("global_ga", "surgical_ga", "npo", "simnpo", "gu_simnpo", "lunar")),
-    *(Row(name, name) for name in ("grad_diff", "rmu", "sure", "gu", "dpo", "undial", "wga")),
+    *(Row(name, name) for name in ("grad_diff", "rmu", "sure", "gu", "dpo", "simpo", "undial", "wga")),
 )
 
 
-def guard(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "unlearn_guard", *arguments], capture_output=True, text=True, check=False
-    )
+def compare(work: Path, *how: str, threads: int | None = None) -> None:
+    """Measure these cells where they are missing."""
+    command = [sys.executable, "-m", "unlearn_guard", "compare", "--base", str(work / "base"), "--quiet"]
+    command += ["--suites", "organism", "--thresholds", "organism", "--out", str(work / "compared"), *how]
+    environment = os.environ | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode not in (0, 3):
+        sys.exit(done.stderr)
 
 
-def measure(row: Row, work: Path, base: Path) -> dict[str, object]:
-    """Make the row's candidate and judge it; what either command says no with goes into the table."""
-    folder = work / "-".join([row.method, *row.settings]).replace("=", "-")
-    candidate, run = folder / "candidate", folder / "run"
-    if not candidate.exists():
-        begin = time.monotonic()
-        settings = [part for each in row.settings for part in ("--set", each)]
-        made = guard(
-            "unlearn", row.method, "--base", str(base), "--suite", "organism", "--out", str(candidate), *settings
-        )
-        if made.returncode != 0:
-            return {"error": made.stderr.strip().splitlines()[-1]}
-        (folder / "seconds").write_text(f"{time.monotonic() - begin:.0f}")
-    if not (run / "run.json").exists():
-        judged = guard("check", str(candidate), "--thresholds", "organism", "--out", str(run))
-        if judged.returncode not in (0, 1, 5):
-            return {"error": judged.stderr.strip().splitlines()[-1]}
-    return {"run": json.loads((run / "run.json").read_text()), "seconds": (folder / "seconds").read_text()}
+def ablate(row: Row, work: Path, jobs: int) -> None:
+    """One cell of its own: a grid file tries each value with each of the others, and an ablation is one point."""
+    grid = work / f"{'-'.join(row.settings).replace('=', '-')}.yaml"
+    grid.write_text(json.dumps({row.method: row.grid}))  # JSON is YAML
+    compare(work, "--methods", row.method, "--grid", str(grid), threads=max(1, (os.cpu_count() or 1) // jobs))
+
+
+def found(row: Row, work: Path) -> dict[str, object]:
+    """The row's run as JSON and the seconds of its unlearning, or why there is none."""
+    for path in work.glob("compared/cells/*/cell.json"):
+        cell = json.loads(path.read_text())
+        if (cell["method"], cell["settings"], cell["seed"]) != (row.method, row.grid, 0):
+            continue
+        if cell["state"] != "measured":
+            return {"error": cell["error"] or cell["state"]}
+        run = json.loads((path.parent / "run" / "run.json").read_text())
+        return {"run": run, "seconds": f"{cell['seconds'] - run['seconds']:.0f}"}
+    return {"error": "not measured"}
 
 
 def cells(label: str, found: dict[str, object]) -> list[str]:
@@ -113,18 +123,23 @@ def markdown(lines: list[list[str]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="")
     parser.add_argument("--write", type=Path)
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    base = given.work / "base"
-    if not base.exists():
-        guard("organism", "build", "base", "--out", str(base))
+    if not (given.work / "base").exists():
+        build = ["organism", "build", "base", "--out", str(given.work / "base")]
+        subprocess.run([sys.executable, "-m", "unlearn_guard", *build], check=True)
     wanted = [row for row in ROWS if not given.only or row.method in given.only.split(",")]
-    lines = []
-    for row in wanted:
-        lines.append(cells(row.label, measure(row, given.work, base)))
-        print(" | ".join(lines[-1]), flush=True)
+    begin = time.monotonic()
+    plain = ",".join(row.method for row in wanted if not row.settings)
+    compare(given.work, "--methods", plain, "--jobs", str(given.jobs))
+    print(f"{plain}: {time.monotonic() - begin:.0f} s")
+    with ThreadPoolExecutor(given.jobs) as pool:
+        list(pool.map(lambda row: ablate(row, given.work, given.jobs), [row for row in wanted if row.settings]))
+    lines = [cells(row.label, found(row, given.work)) for row in wanted]
+    print(markdown(lines))
     if given.write:
         text = given.write.read_text(encoding="utf-8")
         before, after = text.split(MARKS[0])[0], text.split(MARKS[1])[1]
