@@ -17,16 +17,38 @@ def rejudge(run: Run, draft: PolicyDraft, precisions: Iterable[str] = SHIPPED_PR
     """The same run with this policy and its verdict.
 
     `precisions` are the names a limit may use, beside those the run measured. Raises PolicyError when the
-    policy names another suite than the run's (save the policy that `check` itself judged by, where the command line
-    had the last word), or something the suite does not produce.
+    policy names another suite or base than the run's (save the policy that `check` itself judged by, where the command
+    line had the last word), or something the suite does not produce.
     """
-    if draft.suite is not None and _name(draft.suite) != _name(run.suite) and draft.digest != run.policy.digest:
-        defect = Defect(where=f"{draft.path}: suite", found=draft.suite, expected=f"{run.suite}, which the run asked")
-        raise PolicyError(f"{draft.path} is about another suite than this run", [defect], fix="Check by this policy.")
+    if draft.digest != run.policy.digest:
+        _refuse_another(run, draft)
     measured = (measurement.precision for measurement in run.measurements)
     policy = resolve(draft, run.tasks, dict.fromkeys([*precisions, *measured]))
     verdict = judge(policy.limits, run.measurements, candidate=run.candidate.digest, complete=run.verdict.complete)
     return replace(run, policy=policy, verdict=verdict)
+
+
+def _refuse_another(run: Run, draft: PolicyDraft) -> None:
+    suite, base = draft.suite, draft.base
+    if suite is not None and _name(suite) != _name(run.suite):
+        defect = Defect(where=f"{draft.path}: suite", found=suite, expected=f"{run.suite}, which the run asked")
+        raise PolicyError(f"{draft.path} is about another suite than this run", [defect], fix="Check by this policy.")
+    if base is not None and not _lies_at(base, run.base.path):
+        expected = f"{run.base.path}, which the run compared with"
+        raise PolicyError(
+            f"{draft.path} is about another base than this run",
+            [Defect(where=f"{draft.path}: base", found=base, expected=expected)],
+            fix="Check by this policy. Where it is the same base at another place, judge by a policy without `base:`.",
+        )
+
+
+def _lies_at(base: str, path: Path) -> bool:
+    """Whether a policy's base, a directory or a hub id, is what was opened there. Asks no network, reads no weights."""
+    if Path(base).expanduser().resolve() == path.resolve():
+        return True
+    repository, _, revision = base.partition("@")
+    cached = path.parent.name == "snapshots" and path.parent.parent.name == f"models--{repository.replace('/', '--')}"
+    return cached and revision in ("", path.name)
 
 
 def _name(suite: str) -> str:
