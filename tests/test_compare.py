@@ -14,7 +14,7 @@ import pytest
 from tests.oracles.made_cells import write_made_run
 from unlearn_guard.cells import Cell, Comparison
 from unlearn_guard.compare import Plan, _places
-from unlearn_guard.errors import RunDirectoryError
+from unlearn_guard.errors import RunDirectoryError, UsageError
 from unlearn_guard.leaderboard import write_leaderboard
 from unlearn_guard.local_engine import Local
 from unlearn_guard.runs.cell_file import read_cell
@@ -212,6 +212,33 @@ def test_places_are_devices_or_jobs(monkeypatch):
     assert _places("auto", None) == ["0", "1"]
     assert _places("auto", 3) == ["0", "1", "0"]
     assert _places("auto", 1) == ["0"]
+
+
+def test_a_cell_may_have_several_devices_and_a_device_has_one_cell(monkeypatch):
+    monkeypatch.setattr("unlearn_guard.compare._devices", lambda: ["0", "1", "2", "3", "4"])
+    assert _places("auto", None, 2) == ["0,1", "2,3"]
+    assert _places("cuda", None, 5) == ["0,1,2,3,4"]
+    assert _places("auto", 3, 2) == ["0,1", "2,3", "0,1"]
+    assert _places("auto", 1, 2) == ["0,1"]
+
+
+@pytest.mark.parametrize(("device", "there"), [("auto", ["0"]), ("auto", []), ("cpu", ["0", "1"]), ("cuda", ["0"])])
+def test_devices_that_are_not_there_are_refused_and_not_made_do_without(monkeypatch, device, there):
+    monkeypatch.setattr("unlearn_guard.compare._devices", lambda: there)
+    with pytest.raises(UsageError, match="--gpus-per-cell 2"):
+        _places(device, None, 2)
+
+
+def test_a_cell_s_process_sees_its_devices_and_no_others(place):
+    (place / "program.py").write_text(
+        "import os; open('visible', 'a').write(os.environ.get('CUDA_VISIBLE_DEVICES', 'all') + chr(10))"
+    )
+    one = engine(Seen())
+    for devices in ("2,3", None):
+        with (place / "errors").open("wb") as errors:
+            process = one._start(devices, errors)
+            process.communicate()
+    assert (place / "visible").read_text().split() == ["2,3", os.environ.get("CUDA_VISIBLE_DEVICES", "all")]
 
 
 def test_time_is_what_was_measured_and_nothing_is_made_up():

@@ -23,12 +23,22 @@ def test_a_cell_takes_its_memory_and_a_device_where_there_are_some():
     alive = [NODES[0], {**NODES[1], "Alive": True}]
     assert ray_engine._resources(alive, "auto", 4) == {"num_cpus": 1, "memory": 4, "num_gpus": 1}
     assert ray_engine._resources(alive, "cpu", 4) == {"num_cpus": 1, "memory": 4}
+    four = [NODES[0], {"Alive": True, "Resources": {"CPU": 2.0, "memory": 8e9, "GPU": 4.0}}]
+    assert ray_engine._resources(four, "auto", 4, 4) == {"num_cpus": 1, "memory": 4, "num_gpus": 4}
 
 
-@pytest.mark.parametrize(("device", "room"), [("auto", 10**10), ("cuda", 4)])
-def test_what_no_node_could_take_is_refused_and_not_waited_for(device, room):
+@pytest.mark.parametrize(("device", "room", "gpus"), [("auto", 10**10, 1), ("cuda", 4, 1), ("auto", 4, 2)])
+def test_what_no_node_could_take_is_refused_and_not_waited_for(device, room, gpus):
     with pytest.raises(UsageError, match="no node"):
-        ray_engine._resources(NODES, device, room)
+        ray_engine._resources(NODES, device, room, gpus)
+
+
+def test_devices_of_two_nodes_are_not_one_cell_s():
+    two = [{"Alive": True, "Resources": {"CPU": 2.0, "memory": 8e9, "GPU": 1.0}}] * 2
+    with pytest.raises(UsageError, match="GPU 2"):
+        ray_engine._resources(two, "auto", 4, 2)
+    with pytest.raises(UsageError, match="--device cpu"):
+        ray_engine._resources(two, "cpu", 4, 2)
 
 
 @pytest.fixture

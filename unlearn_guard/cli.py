@@ -374,9 +374,14 @@ def comparing(command: Callable[..., Any]) -> Callable[..., Any]:
 @finding
 @click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True)
 @click.option("--ray-address", metavar="HOST:PORT", help="A running Ray cluster.  [default: one of this machine alone]")
-@click.option("--jobs", type=click.IntRange(1), help="Cells at a time.  [default: one a CUDA device, else one]")
+@click.option("--jobs", type=click.IntRange(1), help="Cells at a time.  [default: as many as have their own devices]")
+@click.option(
+    "--gpus-per-cell", type=click.IntRange(1), default=1, show_default=True, help="CUDA devices that a cell sees."
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
-def compare(engine: str, ray_address: str | None, jobs: int | None, quiet: bool, **options: Any) -> int:
+def compare(
+    engine: str, ray_address: str | None, jobs: int | None, gpus_per_cell: int, quiet: bool, **options: Any
+) -> int:
     """Unlearn and check with many methods, suites and seeds, and rank what comes out.
 
     Each cell is a process of its own. A cell that fails is a row that says why. The same command again measures
@@ -384,7 +389,8 @@ def compare(engine: str, ray_address: str | None, jobs: int | None, quiet: bool,
     """
     from unlearn_guard.commands import compare_command
 
-    return compare_command(options, quiet=quiet, jobs=jobs, engine=engine, ray_address=ray_address)
+    how = {"jobs": jobs, "gpus": gpus_per_cell, "engine": engine, "ray_address": ray_address}
+    return compare_command(options, quiet=quiet, **how)
 
 
 @app.command()

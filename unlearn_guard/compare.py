@@ -76,11 +76,13 @@ def compare(
     watcher: Watcher,
     *,
     jobs: int | None = None,
+    gpus: int = 1,
     engine: str = "local",
     ray_address: str | None = None,
 ) -> tuple[Plan, Site | None]:
     """Measure what is left and write the leaderboard of all of it; of a part (`--cell`) there is none.
 
+    Each cell has `gpus` CUDA devices where there are any; UsageError where there are fewer than were asked for.
     Returns the plan as it stands at the end. An interrupt ends every process and leaves what is finished.
     """
     begun = plan(asked)
@@ -90,9 +92,10 @@ def compare(
     if begun.left and engine == RAY:
         from unlearn_guard.ray_engine import run
 
-        run(asked, begun.left, watcher, room=begun.bytes_a_cell, jobs=jobs, address=ray_address)
+        run(asked, begun.left, watcher, room=begun.bytes_a_cell, jobs=jobs, gpus=gpus, address=ray_address)
     elif begun.left:
-        Local(asked=asked, watcher=watcher, room=begun.bytes_a_cell).run(begun.left, _places(asked.device, jobs))
+        places = _places(asked.device, jobs, gpus)
+        Local(asked=asked, watcher=watcher, room=begun.bytes_a_cell).run(begun.left, places)
     ended = Plan(
         asked=asked,
         cells=begun.cells,
@@ -104,17 +107,27 @@ def compare(
     return ended, write_leaderboard([cell.folder for cell in ended.cells], asked.out / SITE)
 
 
-def _places(device: str, jobs: int | None) -> list[str | None]:
-    """One entry for each process that may run at a time, with its CUDA device or None for the machine."""
-    devices: list[str | None] = [None] if device == "cpu" else _devices()
-    return (devices * (jobs or 1))[: jobs or len(devices)]
+def _places(device: str, jobs: int | None, gpus: int = 1) -> list[str | None]:
+    """One entry for each process that may run at a time: its CUDA devices ("0,1"), or None for the machine.
+
+    Devices that are left over when each process has `gpus` of them stay idle.
+    """
+    devices = [] if device == "cpu" else _devices()
+    if gpus > max(1, len(devices)):
+        raise UsageError(
+            f"--gpus-per-cell {gpus}: this machine gives a cell {len(devices)} CUDA devices (--device {device})",
+            fix="Ask for no more than there are, and not with --device cpu.",
+        )
+    groups = [",".join(devices[first : first + gpus]) for first in range(0, len(devices) - gpus + 1, gpus)]
+    places: list[str | None] = [*groups] or [None]
+    return (places * (jobs or 1))[: jobs or len(places)]
 
 
-def _devices() -> list[str | None]:
-    """The CUDA devices that this process sees, or None for the machine alone."""
+def _devices() -> list[str]:
+    """The CUDA devices that this process sees."""
     import torch
 
     count = torch.cuda.device_count()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     names = visible if len(visible) >= count and visible != [""] else [str(index) for index in range(count)]
-    return [*names[:count]] if count else [None]
+    return names[:count]

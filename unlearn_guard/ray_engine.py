@@ -53,6 +53,7 @@ def run(
     *,
     room: int,
     jobs: int | None = None,
+    gpus: int = 1,
     address: str | None = None,
     command: Sequence[str] = COMMAND,
 ) -> None:
@@ -71,7 +72,7 @@ def run(
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"--ray-address {address}: {error}", fix="Give HOST:PORT of a running cluster.") from error
     try:
-        takes = _resources(ray.nodes(), asked.device, room)
+        takes = _resources(ray.nodes(), asked.device, room, gpus)
         remote = ray.remote(task).options(max_retries=RETRIES, **takes)
         cwd = str(Path.cwd())
 
@@ -83,15 +84,20 @@ def run(
         ray.shutdown()
 
 
-def _resources(nodes: Sequence[dict[str, Any]], device: str, room: int) -> dict[str, float]:
-    """What a cell takes. UsageError where no node has as much: Ray would wait for one for ever."""
+def _resources(nodes: Sequence[dict[str, Any]], device: str, room: int, gpus: int = 1) -> dict[str, float]:
+    """What a cell takes: `gpus` where the cluster has some, all of them on one node.
+
+    UsageError where no node has as much: Ray would wait for one for ever.
+    """
     held = [node["Resources"] for node in nodes if node["Alive"]]
-    cuda = device == "cuda" or (device == "auto" and any(each.get("GPU", 0) for each in held))
-    asked = {"CPU": 1.0, "memory": float(room), **({"GPU": 1.0} if cuda else {})}
+    if gpus > 1 and device == "cpu":
+        raise UsageError(f"--gpus-per-cell {gpus} with --device cpu", fix="Leave one of them out.")
+    cuda = device == "cuda" or (device == "auto" and (gpus > 1 or any(each.get("GPU", 0) for each in held)))
+    asked = {"CPU": 1.0, "memory": float(room), **({"GPU": float(gpus)} if cuda else {})}
     if not any(all(each.get(name, 0) >= value for name, value in asked.items()) for each in held):
         shown = ", ".join(f"{name} {value:g}" for name, value in asked.items())
         raise UsageError(f"no node of the Ray cluster has what a cell takes: {shown}", fix="Add such a node.")
-    return {"num_cpus": 1, "memory": room, **({"num_gpus": 1} if cuda else {})}
+    return {"num_cpus": 1, "memory": room, **({"num_gpus": gpus} if cuda else {})}
 
 
 def _drive(ray: Any, start: Callable[[Cell], Any], left: Sequence[Cell], watcher: Watcher, most: int) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from command import Done
+
+from unlearn_guard.runs.cell_file import read_cell
 
 pytestmark = pytest.mark.slow
 
@@ -98,23 +101,52 @@ def test_the_same_again_measures_nothing_and_plan_says_so(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+MOMENTS = 10
+
+
 def test_killed_at_any_moment_and_started_twice_it_ends_the_same(
     environment: dict[str, str], words: tuple[str | Path, ...], whole: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "unlearn_guard", "compare", *map(str, words), "--out", str(tmp_path / "out")]
+    out, draw = tmp_path / "out", random.Random(7)
+    # One from each tenth of 1 to 14 s: a start takes about 3 s to plan and as long again to have a cell at work.
+    moments = [1 + 1.3 * (index + draw.random()) for index in range(MOMENTS)]
+    draw.shuffle(moments)
+    print("killed after", *(f"{moment:.1f}" for moment in moments))
+    command = [sys.executable, "-m", "unlearn_guard", "compare", *map(str, words), "--out", str(out)]
+    own = environment | {"UNLEARN_GUARD_CACHE": str(tmp_path / "store")}  # nothing may come from the whole one's
 
     def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    for moment in (7.0, 11.0):
+    seen: set[tuple[str, int, str | None]] = set()
+    states = []
+    for moment in moments:
         driver = start()
         time.sleep(moment)
         os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
+        assert driver.wait() == -signal.SIGKILL, "it had ended before it was killed"
+        seen |= finished(out)
+        states.append(sorted(read_cell(path.parent).state for path in out.glob("cells/*/cell.json")))
+    print(*states, sep="\n")
+    assert any("begun" in found for found in states), "no kill hit a cell at work"
     both = [start(), start()]
-    assert [each.wait(240) for each in both] == [3, 3]
-    assert rows(tmp_path / "out") == rows(whole)
-    assert measurements(tmp_path / "out") == measurements(whole)
+    while any(each.poll() is None for each in both):
+        seen |= finished(out)
+        time.sleep(0.1)
+    assert [each.returncode for each in both] == [3, 3]
+    assert sorted(name for name, _, _ in seen) == sorted(measurements(out)), "a cell was measured twice"
+    assert rows(out) == rows(whole)
+    assert measurements(out) == measurements(whole)
+
+
+def finished(out: Path) -> set[tuple[str, int, str | None]]:
+    """Each measured cell with the moment and the digest of its run: two for one cell are two measurings."""
+    found = set()
+    for path in out.glob("cells/*/cell.json"):
+        cell = read_cell(path.parent)
+        if cell.state == "measured":
+            found.add((path.parent.name, (path.parent / "run" / "run.json").stat().st_mtime_ns, cell.run))
+    return found
 
 
 def test_an_edited_cell_is_refused(guard: Guard, words: tuple[str | Path, ...], whole: Path) -> None:
