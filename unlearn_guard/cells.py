@@ -29,12 +29,13 @@ FOLDER = "cells"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One `compare` as the user asked for it."""
+    """One `compare` as the user asked for it. With `remote`, a URL, `out` is what this machine holds of it."""
 
     methods: tuple[str, ...]
     base: str
     suites: tuple[str, ...]
     out: Path
+    remote: str | None = None
     precisions: tuple[str, ...] | None = None
     seeds: tuple[int, ...] = (0,)
     grid: Path | None = None

@@ -215,18 +215,18 @@ def report(run_dir: Path, **asked: Any) -> int:
 
 
 @app.command()
-@click.argument("directories", type=_FILE, nargs=-1, required=True, metavar="DIR...")
+@click.argument("places", nargs=-1, required=True, metavar="DIR...")
 @click.option("--out", type=_FILE, metavar="SITE", required=True, help="The directory of the site.")
 @click.option("--markdown", type=_FILE, metavar="FILE", help="Also write the table as Markdown.")
 @click.option("--with-reports", is_flag=True, help="Put each run's report into the site, to publish it alone.")
-def leaderboard(directories: tuple[Path, ...], out: Path, markdown: Path | None, with_reports: bool) -> int:
-    """Rank the runs at and below each DIR: a page that opens from disk, with CSV and JSON beside it.
+def leaderboard(places: tuple[str, ...], out: Path, markdown: Path | None, with_reports: bool) -> int:
+    """Rank the runs at and below each DIR, or URL: a page that opens from disk, with CSV and JSON beside it.
 
     Measures nothing. Every run is held against its digests; an edited one is refused.
     """
     from unlearn_guard.commands import leaderboard_command
 
-    return leaderboard_command(directories, out, markdown, with_reports)
+    return leaderboard_command(places, out, markdown, with_reports)
 
 
 @app.command()
@@ -350,7 +350,12 @@ def comparing(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--methods", callback=_names, required=True, metavar="A,B|all", help="Which methods."),
         click.option("--base", metavar="PATH", required=True, help="The model that is to unlearn."),
         click.option("--suites", callback=_names, required=True, metavar="X,Y", help="What it is to unlearn."),
-        click.option("--out", type=_FILE, required=True, help="Where the cells and the leaderboard go."),
+        click.option(
+            "--out",
+            metavar="DIR|URL",  # text: a path type would take s3://x for s3:/x
+            required=True,
+            help="Where the cells and the leaderboard go: a directory, or s3://, gs://, ...",
+        ),
         click.option(
             "--seeds", callback=_seeds, default="0", show_default=True, metavar="0,1,...", help="Of the training."
         ),

@@ -16,6 +16,7 @@ from unlearn_guard.request import Request
 
 if TYPE_CHECKING:
     from unlearn_guard.attribution.circuit import Circuit
+    from unlearn_guard.cells import Comparison
     from unlearn_guard.records import EdgeScores
     from unlearn_guard.scoring.suites import TaskSpec
 
@@ -73,14 +74,15 @@ def report_command(run_dir: Path, *, annotations: bool, **asked: Any) -> ExitSta
     return ExitStatus.PASSED
 
 
-def leaderboard_command(
-    directories: tuple[Path, ...], out: Path, markdown: Path | None, with_reports: bool
-) -> ExitStatus:
+def leaderboard_command(places: tuple[str, ...], out: Path, markdown: Path | None, with_reports: bool) -> ExitStatus:
     """Write the site, and say who leads each part of it and how many cells are missing."""
     from unlearn_guard.leaderboard import write_leaderboard
     from unlearn_guard.reports.leaderboard import held
     from unlearn_guard.reports.wording import short
+    from unlearn_guard.runs.bucket import directory_of, is_url
+    from unlearn_guard.runs.mirror import fetch_all
 
+    directories = [fetch_all(place) if is_url(place) else directory_of(place) for place in places]
     site = write_leaderboard(directories, out, to_markdown=markdown, with_reports=with_reports)
     for row in site.board.rows:
         if row.rank == 1:
@@ -197,13 +199,12 @@ def unlearn_command(options: dict[str, Any], *, quiet: bool) -> ExitStatus:
 
 def plan_command(options: dict[str, Any]) -> ExitStatus:
     """Print each cell and what became of it, and what the rest may take."""
-    from unlearn_guard.cells import Comparison
     from unlearn_guard.reports.wording import short
 
     with chatter_to(Path(os.devnull)):
         from unlearn_guard.compare import plan
 
-        made = plan(Comparison(**options))
+        made = plan(_comparison(**options))
     for cell in made.cells:
         found = made.found.get(cell.folder)
         state = "not begun" if found is None else f"failed: {found.error}" if found.error else found.state
@@ -214,16 +215,26 @@ def plan_command(options: dict[str, Any]) -> ExitStatus:
     return ExitStatus.PASSED
 
 
+def _comparison(out: str, **options: Any) -> "Comparison":
+    """What was asked for, with a URL's results in the directory of this machine that stands for it."""
+    from unlearn_guard.cells import Comparison
+    from unlearn_guard.runs.bucket import directory_of, is_url
+    from unlearn_guard.runs.mirror import mirror_of
+
+    if is_url(out):
+        return Comparison(out=mirror_of(out), remote=out, **options)
+    return Comparison(out=directory_of(out), **options)
+
+
 def compare_command(options: dict[str, Any], *, quiet: bool, **how: Any) -> ExitStatus:
     """Measure the cells, and say who leads and what failed. PASSED means that every cell was measured, no more."""
-    from unlearn_guard.cells import Comparison
     from unlearn_guard.reports.leaderboard import held, settings_text
     from unlearn_guard.reports.progress import CellBars
     from unlearn_guard.reports.wording import short
 
     with chatter_to(Path(os.devnull)):
         from unlearn_guard.compare import compare
-    asked = Comparison(**options)
+    asked = _comparison(**options)
     with CellBars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars, chatter_to(Path(os.devnull)):
         ended, site = compare(asked, bars, **how)
     for row in site.board.rows if site else ():
@@ -234,8 +245,11 @@ def compare_command(options: dict[str, Any], *, quiet: bool, **how: Any) -> Exit
         found = ended.found.get(cell.folder)
         click.echo(f"  -  {short(cell.name)}: {short(found.error or found.state if found else 'not begun', 300)}")
     click.echo(
-        f"written: {site.files[0]}" if site else f"next: unlearn-guard leaderboard {asked.out} --out SITE", err=True
+        f"written: {site.files[0]}" if site else f"next: unlearn-guard leaderboard {options['out']} --out SITE",
+        err=True,
     )
+    if site and asked.remote:
+        click.echo(f"written: {asked.remote}/{Path(site.files[0]).parent.name}/", err=True)
     return ExitStatus.MEASURING_FAILED if ended.left else ExitStatus.PASSED
 
 

@@ -17,6 +17,7 @@ from unlearn_guard.leaderboard import Site, write_leaderboard
 from unlearn_guard.local_engine import Local, Watcher
 from unlearn_guard.runs import cell_file
 from unlearn_guard.runs.cell_file import CellFile
+from unlearn_guard.runs.mirror import meet, publish_folder
 
 SITE = "leaderboard"
 RAY = "ray"
@@ -65,6 +66,8 @@ def plan(asked: Comparison) -> Plan:
     made = cells(asked, base)
     if not made:
         raise UsageError("there is no cell to measure", fix="Name methods and suites, and a part that is not empty.")
+    if asked.remote is not None:
+        meet(asked.remote, [cell.folder for cell in made])
     weights = sum(tensor.elements for tensor in base.tensors)
     stored = sum(state.size for state in base.files)
     found = {cell.folder: result for cell in made if (result := cell.found()) is not None}
@@ -96,6 +99,8 @@ def compare(
     elif begun.left:
         places = _places(asked.device, jobs, gpus)
         Local(asked=asked, watcher=watcher, room=begun.bytes_a_cell).run(begun.left, places)
+    if asked.remote is not None:
+        meet(asked.remote, [cell.folder for cell in begun.cells])  # what other machines measured
     ended = Plan(
         asked=asked,
         cells=begun.cells,
@@ -104,7 +109,10 @@ def compare(
     )
     if asked.part is not None:
         return ended, None
-    return ended, write_leaderboard([cell.folder for cell in ended.cells], asked.out / SITE)
+    site = write_leaderboard([cell.folder for cell in ended.cells], asked.out / SITE)
+    if asked.remote is not None:
+        publish_folder(asked.remote, asked.out / SITE)
+    return ended, site
 
 
 def _places(device: str, jobs: int | None, gpus: int = 1) -> list[str | None]:

@@ -26,6 +26,7 @@ from unlearn_guard.runs.atomic import write_bytes
 from unlearn_guard.runs.cell_file import CellFile
 from unlearn_guard.runs.claim import claim
 from unlearn_guard.runs.directory import LOG, open_run
+from unlearn_guard.runs.mirror import published
 
 BUSY = 75
 """Exit status: another process has the cell."""
@@ -95,11 +96,13 @@ def measure(asked: Comparison, cell: Cell, lines: Lines) -> CellFile:
     Whatever goes wrong with the cell is its result: `failed`, and why. Raises TakenError where another process
     has it, StorageError where nothing can be written.
     """
-    with claim(cell.folder):
+    with claim(cell.folder), published(asked.remote, cell.folder) as publish:
         found = cell.found()
         if found is not None and found.state == cell_file.MEASURED:
+            publish()
             return found
         cell_file.write_cell(cell.folder, cell.file(state=cell_file.BEGUN))
+        publish()
         begin = time.monotonic()
         try:
             with chatter_to(cell.folder / LOG):
@@ -112,6 +115,7 @@ def measure(asked: Comparison, cell: Cell, lines: Lines) -> CellFile:
         seconds = round(time.monotonic() - begin, 3)
         result = result.model_copy(update={"seconds": seconds, "peak_bytes": peak_bytes()})
         cell_file.write_cell(cell.folder, result)
+        publish()
         return result
 
 

@@ -1,0 +1,129 @@
+"""A comparison in a bucket and on two machines: what is finished meets, and what was edited is refused."""
+
+import pytest
+
+from tests.oracles.made_cells import write_made_cell
+from tests.runs.buckets import made_url
+from unlearn_guard.errors import RunDirectoryError, TakenError
+from unlearn_guard.leaderboard import write_leaderboard
+from unlearn_guard.runs import cell_file, lease, mirror
+from unlearn_guard.runs.bucket import Bucket, open_bucket
+from unlearn_guard.runs.claim import claim
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    monkeypatch.setattr(lease, "PATIENCE", 2)
+    monkeypatch.setattr(lease, "BEAT", 0.05)
+    monkeypatch.setenv("UNLEARN_GUARD_CACHE", str(tmp_path / "store"))
+
+
+@pytest.fixture
+def machines(tmp_path):
+    """The directories of two machines for one comparison."""
+    return [tmp_path / name / "compared" / "x" / "cells" for name in ("one", "two")]
+
+
+def files(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name[0] != "."
+    }
+
+
+def put_up(url, folder):
+    with mirror.published(url, folder) as publish:
+        publish()
+
+
+def test_without_a_url_there_is_nothing_to_hold(tmp_path):
+    with mirror.published(None, tmp_path / "cell") as publish:
+        publish()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_one_machine_measured_the_other_has(machines):
+    url, (one, two) = made_url(), machines
+    put_up(url, write_made_cell(one / "npo"))
+    mirror.meet(url, [two / "npo", two / "other"])
+    assert files(two / "npo") == files(one / "npo")
+    assert not (two / "other").exists()
+    with mirror.published(url, two / "npo") as publish:
+        publish()
+    assert open_bucket(url).names("cells/npo/claim.000002") == ()  # finished: not held again
+
+
+def test_cell_json_goes_up_last(machines, monkeypatch):
+    url, written = made_url(), []
+    first = Bucket.write
+    monkeypatch.setattr(Bucket, "write", lambda self, name, data: (written.append(name), first(self, name, data)))
+    put_up(url, write_made_cell(machines[0] / "npo"))
+    results = [name for name in written if "claim" not in name]
+    assert results[-1] == "cells/npo/cell.json"
+    assert results.index("cells/npo/run/run.json") < len(results) - 1
+
+
+def test_whoever_was_taken_over_leaves_the_bucket_as_it_is(machines):
+    url, (one, _) = made_url(), machines
+    write_made_cell(one / "npo")
+    with mirror.published(url, one / "npo") as publish:
+        open_bucket(url).write("cells/npo/claim.000002", b"another 1")
+        with pytest.raises(TakenError):
+            publish()
+    assert open_bucket(url).read("cells/npo/cell.json") is None
+
+
+def test_what_was_finished_here_and_not_put_up_goes_up_when_they_meet(machines):
+    """The process was killed between the two."""
+    url, (one, two) = made_url(), machines
+    with claim(one / "npo"):
+        write_made_cell(one / "npo")
+    open_bucket(url).write("cells/npo/cell.json", cell_bytes(one.parent / "begun", state="begun"))
+    mirror.meet(url, [one / "npo"])
+    mirror.meet(url, [two / "npo"])
+    assert files(two / "npo") == files(one / "npo")
+
+
+def cell_bytes(folder, **made):
+    return (write_made_cell(folder, **made) / "cell.json").read_bytes()
+
+
+def test_a_failed_cell_is_fetched_with_its_reason_and_replaces_nothing_measured(machines):
+    url, (one, two) = made_url(), machines
+    open_bucket(url).write("cells/npo/cell.json", cell_bytes(one.parent / "f", state="failed", error="no room"))
+    mirror.meet(url, [two / "npo"])
+    assert cell_file.read_cell(two / "npo").error == "no room"
+
+
+def test_a_run_that_was_edited_in_the_bucket_is_refused(machines):
+    url, (one, two) = made_url(), machines
+    put_up(url, write_made_cell(one / "npo"))
+    bucket = open_bucket(url)
+    bucket.write("cells/npo/run/run.json", bucket.read("cells/npo/run/run.json") + b" ")
+    with pytest.raises(RunDirectoryError, match="edited"):
+        mirror.meet(url, [two / "npo"])
+    assert not (two / "npo" / "run").exists()
+
+
+def test_samples_that_were_edited_in_the_bucket_stop_the_leaderboard(machines, tmp_path):
+    url, (one, _) = made_url(), machines
+    put_up(url, write_made_cell(one / "npo"))
+    bucket = open_bucket(url)
+    name = next(each for each in bucket.names("cells/npo/run") if each.endswith(".jsonl"))
+    bucket.write(f"cells/npo/run/{name}", b"{}")
+    with pytest.raises(RunDirectoryError):
+        write_leaderboard([mirror.fetch_all(url)], tmp_path / "site")
+
+
+def test_a_leaderboard_of_a_bucket_is_that_of_the_directory(machines, tmp_path):
+    url, (one, _) = made_url(), machines
+    for seed in (0, 1):
+        put_up(url, write_made_cell(one / f"npo{seed}", seed=seed, changes={"seconds": 5.0 + seed}))
+    fetched = write_leaderboard([mirror.fetch_all(url)], tmp_path / "site").board
+    direct = write_leaderboard([one], tmp_path / "other").board
+    digests = [sorted(entry.digest for row in board.rows for entry in row.entries) for board in (fetched, direct)]
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 2
+    mirror.publish_folder(url, tmp_path / "site")
+    assert "index.html" in open_bucket(url).names("site")

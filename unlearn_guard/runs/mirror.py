@@ -1,0 +1,129 @@
+"""A comparison whose results lie in a bucket: what a directory of this machine holds of it, and how the two meet.
+
+`cells/NAME/run/` goes up file by file and `cells/NAME/cell.json` last: it names run.json by digest, and is what makes
+a cell finished. Candidates are large, and stay where they were made.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from unlearn_guard.errors import Defect, RunDirectoryError, TakenError
+from unlearn_guard.runs import cell_file, strict_json
+from unlearn_guard.runs.atomic import write_bytes
+from unlearn_guard.runs.bucket import Bucket, open_bucket, scratch
+from unlearn_guard.runs.cell_file import CellFile
+from unlearn_guard.runs.claim import claim
+from unlearn_guard.runs.directory import RUN_FILE
+from unlearn_guard.runs.lease import Lease, lease
+from unlearn_guard.runs.store import default_root
+
+CELLS = "cells"
+
+
+def mirror_of(url: str) -> Path:
+    """The directory of this machine that stands for a URL, below the store's root."""
+    return default_root() / "compared" / hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
+
+
+@contextmanager
+def published(url: str | None, folder: Path) -> Iterator[Callable[[], None]]:
+    """Hold a cell's place in the bucket while it is measured; what is yielded puts up what the folder holds then.
+
+    A cell that is finished in the bucket is fetched and not held. Without a URL there is nothing to hold or to put up.
+    Raises TakenError where another process has the cell, or took it over before the results were up.
+    """
+    if url is None:
+        yield lambda: None
+        return
+    bucket = open_bucket(url)
+    if _fetch(bucket, folder):
+        yield lambda: None
+        return
+    with lease(bucket, _below(folder)) as held:
+        finished = _fetch(bucket, folder)  # perhaps while we waited to see whether its holder was alive
+        yield (lambda: None) if finished else (lambda: _publish(bucket, folder, held))
+
+
+def meet(url: str, folders: list[Path]) -> None:
+    """Fetch what is finished in the bucket, and put up what was finished here by a process that then died.
+
+    A cell that a process here is at is left alone.
+    """
+    bucket = open_bucket(url)
+    for folder in folders:
+        if not folder.exists() and bucket.read(f"{_below(folder)}/{cell_file.NAME}") is None:
+            continue
+        with suppress(TakenError), claim(folder):
+            if not _fetch(bucket, folder) and _state(folder) == cell_file.MEASURED:
+                with lease(bucket, _below(folder)) as held:
+                    _publish(bucket, folder, held)
+
+
+def fetch_all(url: str) -> Path:
+    """Every cell of the bucket that has a cell.json, in the directory that stands for it; that directory."""
+    bucket, root = open_bucket(url), mirror_of(url)
+    names = bucket.names(CELLS)
+    for name in dict.fromkeys(each.split("/")[0] for each in names if each.endswith(f"/{cell_file.NAME}")):
+        with claim(root / CELLS / name):
+            _fetch(bucket, root / CELLS / name)
+    return root
+
+
+def publish_folder(url: str, folder: Path) -> None:
+    """Put up a directory that has no cells, such as the leaderboard, under its own name."""
+    open_bucket(url).upload(folder, folder.name)
+
+
+def _below(folder: Path) -> str:
+    return f"{CELLS}/{folder.name}"
+
+
+def _state(folder: Path) -> str | None:
+    return cell_file.read_cell(folder).state if (folder / cell_file.NAME).exists() else None
+
+
+def _fetch(bucket: Bucket, folder: Path) -> bool:
+    """Bring a cell here; True where it is finished in the bucket. What is finished here alone is never replaced."""
+    data = bucket.read(f"{_below(folder)}/{cell_file.NAME}")
+    if data is None:
+        return False
+    with scratch(folder.parents[2]) as fetched:
+        write_bytes(fetched / cell_file.NAME, data)
+        cell = cell_file.read_cell(fetched)
+        if cell.state != cell_file.MEASURED:
+            if _state(folder) != cell_file.MEASURED:
+                write_bytes(folder / cell_file.NAME, data)
+            return False
+        here = folder / cell_file.NAME
+        if here.exists() and here.read_bytes() == data:
+            return True
+        bucket.download(f"{_below(folder)}/{cell_file.RUN}", fetched / cell_file.RUN)
+        _assert_whole(bucket, folder, fetched, cell)
+        shutil.rmtree(folder / cell_file.RUN, ignore_errors=True)
+        (fetched / cell_file.RUN).rename(folder / cell_file.RUN)
+    write_bytes(folder / cell_file.NAME, data)
+    return True
+
+
+def _assert_whole(bucket: Bucket, folder: Path, fetched: Path, cell: CellFile) -> None:
+    path = fetched / cell_file.RUN / RUN_FILE
+    digest = strict_json.digest(path.read_bytes()) if path.is_file() else "nothing"
+    if digest != cell.run:
+        where = f"{bucket.url}/{_below(folder)}/{cell_file.RUN}/{RUN_FILE}"
+        raise RunDirectoryError(
+            f"the run of {bucket.url}/{_below(folder)} was edited, replaced or removed after it was measured",
+            [Defect(where=where, found=digest[:19], expected=f"{str(cell.run)[:19]}...")],
+            fix="Remove the cell's objects to have it measured again.",
+        )
+
+
+def _publish(bucket: Bucket, folder: Path, held: Lease) -> None:
+    cell = cell_file.read_cell(folder)
+    held.assert_held()
+    if cell.state == cell_file.MEASURED:
+        bucket.upload(folder / cell_file.RUN, f"{_below(folder)}/{cell_file.RUN}")
+        held.assert_held()
+    bucket.write(f"{_below(folder)}/{cell_file.NAME}", (folder / cell_file.NAME).read_bytes())
