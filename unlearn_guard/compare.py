@@ -67,7 +67,7 @@ def plan(asked: Comparison) -> Plan:
     if not made:
         raise UsageError("there is no cell to measure", fix="Name methods and suites, and a part that is not empty.")
     if asked.remote is not None:
-        meet(asked.remote, [cell.folder for cell in made])
+        meet(asked.remote, {cell.folder: cell.asked for cell in made})
     weights = sum(tensor.elements for tensor in base.tensors)
     stored = sum(state.size for state in base.files)
     found = {cell.folder: result for cell in made if (result := cell.found()) is not None}
@@ -100,7 +100,7 @@ def compare(
         places = _places(asked.device, jobs, gpus)
         Local(asked=asked, watcher=watcher, room=begun.bytes_a_cell).run(begun.left, places)
     if asked.remote is not None:
-        meet(asked.remote, [cell.folder for cell in begun.cells])  # what other machines measured
+        meet(asked.remote, {cell.folder: cell.asked for cell in begun.cells})  # what other machines measured
     ended = Plan(
         asked=asked,
         cells=begun.cells,

@@ -96,7 +96,7 @@ def measure(asked: Comparison, cell: Cell, lines: Lines) -> CellFile:
     Whatever goes wrong with the cell is its result: `failed`, and why. Raises TakenError where another process
     has it, StorageError where nothing can be written.
     """
-    with claim(cell.folder), published(asked.remote, cell.folder) as publish:
+    with claim(cell.folder), published(asked.remote, cell.folder, cell.asked) as publish:
         found = cell.found()
         if found is not None and found.state == cell_file.MEASURED:
             publish()

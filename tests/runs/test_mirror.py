@@ -32,13 +32,13 @@ def files(folder):
     }
 
 
-def put_up(url, folder):
-    with mirror.published(url, folder) as publish:
+def put_up(url, folder, asked="x"):
+    with mirror.published(url, folder, asked) as publish:
         publish()
 
 
 def test_without_a_url_there_is_nothing_to_hold(tmp_path):
-    with mirror.published(None, tmp_path / "cell") as publish:
+    with mirror.published(None, tmp_path / "cell", "x") as publish:
         publish()
     assert not list(tmp_path.iterdir())
 
@@ -46,10 +46,10 @@ def test_without_a_url_there_is_nothing_to_hold(tmp_path):
 def test_what_one_machine_measured_the_other_has(machines):
     url, (one, two) = made_url(), machines
     put_up(url, write_made_cell(one / "npo"))
-    mirror.meet(url, [two / "npo", two / "other"])
+    mirror.meet(url, {two / "npo": "x", two / "other": "x"})
     assert files(two / "npo") == files(one / "npo")
     assert not (two / "other").exists()
-    with mirror.published(url, two / "npo") as publish:
+    with mirror.published(url, two / "npo", "x") as publish:
         publish()
     assert open_bucket(url).names("cells/npo/claim.000002") == ()  # finished: not held again
 
@@ -67,7 +67,7 @@ def test_cell_json_goes_up_last(machines, monkeypatch):
 def test_whoever_was_taken_over_leaves_the_bucket_as_it_is(machines):
     url, (one, _) = made_url(), machines
     write_made_cell(one / "npo")
-    with mirror.published(url, one / "npo") as publish:
+    with mirror.published(url, one / "npo", "x") as publish:
         open_bucket(url).write("cells/npo/claim.000002", b"another 1")
         with pytest.raises(TakenError):
             publish()
@@ -80,8 +80,8 @@ def test_what_was_finished_here_and_not_put_up_goes_up_when_they_meet(machines):
     with claim(one / "npo"):
         write_made_cell(one / "npo")
     open_bucket(url).write("cells/npo/cell.json", cell_bytes(one.parent / "begun", state="begun"))
-    mirror.meet(url, [one / "npo"])
-    mirror.meet(url, [two / "npo"])
+    mirror.meet(url, {one / "npo": "x"})
+    mirror.meet(url, {two / "npo": "x"})
     assert files(two / "npo") == files(one / "npo")
 
 
@@ -92,7 +92,7 @@ def cell_bytes(folder, **made):
 def test_a_failed_cell_is_fetched_with_its_reason_and_replaces_nothing_measured(machines):
     url, (one, two) = made_url(), machines
     open_bucket(url).write("cells/npo/cell.json", cell_bytes(one.parent / "f", state="failed", error="no room"))
-    mirror.meet(url, [two / "npo"])
+    mirror.meet(url, {two / "npo": "x"})
     assert cell_file.read_cell(two / "npo").error == "no room"
 
 
@@ -102,7 +102,7 @@ def test_a_run_that_was_edited_in_the_bucket_is_refused(machines):
     bucket = open_bucket(url)
     bucket.write("cells/npo/run/run.json", bucket.read("cells/npo/run/run.json") + b" ")
     with pytest.raises(RunDirectoryError, match="edited"):
-        mirror.meet(url, [two / "npo"])
+        mirror.meet(url, {two / "npo": "x"})
     assert not (two / "npo" / "run").exists()
 
 
@@ -127,3 +127,26 @@ def test_a_leaderboard_of_a_bucket_is_that_of_the_directory(machines, tmp_path):
     assert len(digests[0]) == 2
     mirror.publish_folder(url, tmp_path / "site")
     assert "index.html" in open_bucket(url).names("site")
+
+
+def asked_again(folder, asked):
+    """The same cell, checked by another policy."""
+    cell = cell_file.read_cell(folder)
+    with claim(folder):
+        cell_file.write_cell(folder, cell.model_copy(update={"asked": asked}))
+
+
+def test_a_cell_that_was_checked_in_another_way_is_held_and_measured_again(machines):
+    """Else the old result would stand in the bucket for ever, and come back over each new one."""
+    url, (one, two) = made_url(), machines
+    put_up(url, write_made_cell(one / "npo"))
+    mirror.meet(url, {two / "npo": "another policy"})
+    assert not (two / "npo" / "run").exists()
+    with claim(two / "npo"):
+        write_made_cell(two / "npo")
+    asked_again(two / "npo", "another policy")
+    put_up(url, two / "npo", asked="another policy")
+    mirror.meet(url, {two / "npo": "another policy"})
+    assert cell_file.read_cell(two / "npo").asked == "another policy"
+    assert open_bucket(url).read("cells/npo/cell.json") == (two / "npo" / "cell.json").read_bytes()
+    assert "claim.000002" in open_bucket(url).names("cells/npo")

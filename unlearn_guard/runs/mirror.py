@@ -6,7 +6,7 @@ a cell finished. Candidates are large, and stay where they were made.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,35 +29,35 @@ def mirror_of(url: str) -> Path:
 
 
 @contextmanager
-def published(url: str | None, folder: Path) -> Iterator[Callable[[], None]]:
+def published(url: str | None, folder: Path, asked: str) -> Iterator[Callable[[], None]]:
     """Hold a cell's place in the bucket while it is measured; what is yielded puts up what the folder holds then.
 
-    A cell that is finished in the bucket is fetched and not held. Without a URL there is nothing to hold or to put up.
+    A cell that is finished in the bucket, as `asked`, is fetched and not held. Without a URL there is nothing to do.
     Raises TakenError where another process has the cell, or took it over before the results were up.
     """
     if url is None:
         yield lambda: None
         return
     bucket = open_bucket(url)
-    if _fetch(bucket, folder):
+    if _fetch(bucket, folder, asked):
         yield lambda: None
         return
     with lease(bucket, _below(folder)) as held:
-        finished = _fetch(bucket, folder)  # perhaps while we waited to see whether its holder was alive
+        finished = _fetch(bucket, folder, asked)  # perhaps while we waited to see whether its holder was alive
         yield (lambda: None) if finished else (lambda: _publish(bucket, folder, held))
 
 
-def meet(url: str, folders: list[Path]) -> None:
+def meet(url: str, cells: Mapping[Path, str]) -> None:
     """Fetch what is finished in the bucket, and put up what was finished here by a process that then died.
 
-    A cell that a process here is at is left alone.
+    `cells` are folders and the digest of how each is to be checked. A cell that a process here is at is left alone.
     """
     bucket = open_bucket(url)
-    for folder in folders:
+    for folder, asked in cells.items():
         if not folder.exists() and bucket.read(f"{_below(folder)}/{cell_file.NAME}") is None:
             continue
         with suppress(TakenError), claim(folder):
-            if not _fetch(bucket, folder) and _state(folder) == cell_file.MEASURED:
+            if not _fetch(bucket, folder, asked) and _finished(folder, asked):
                 with lease(bucket, _below(folder)) as held:
                     _publish(bucket, folder, held)
 
@@ -68,7 +68,7 @@ def fetch_all(url: str) -> Path:
     names = bucket.names(CELLS)
     for name in dict.fromkeys(each.split("/")[0] for each in names if each.endswith(f"/{cell_file.NAME}")):
         with claim(root / CELLS / name):
-            _fetch(bucket, root / CELLS / name)
+            _fetch(bucket, root / CELLS / name, None)
     return root
 
 
@@ -81,20 +81,27 @@ def _below(folder: Path) -> str:
     return f"{CELLS}/{folder.name}"
 
 
-def _state(folder: Path) -> str | None:
-    return cell_file.read_cell(folder).state if (folder / cell_file.NAME).exists() else None
+def _finished(folder: Path, asked: str | None) -> bool:
+    """Whether the cell was measured in this way; None: in any."""
+    if not (folder / cell_file.NAME).exists():
+        return False
+    cell = cell_file.read_cell(folder)
+    return cell.state == cell_file.MEASURED and asked in (None, cell.asked)
 
 
-def _fetch(bucket: Bucket, folder: Path) -> bool:
-    """Bring a cell here; True where it is finished in the bucket. What is finished here alone is never replaced."""
+def _fetch(bucket: Bucket, folder: Path, asked: str | None) -> bool:
+    """Bring a cell here; True where it is finished in the bucket, in the way that is asked for (None: in any).
+
+    What is finished here in that way, and there not, is never replaced.
+    """
     data = bucket.read(f"{_below(folder)}/{cell_file.NAME}")
     if data is None:
         return False
     with scratch(folder.parents[2]) as fetched:
         write_bytes(fetched / cell_file.NAME, data)
         cell = cell_file.read_cell(fetched)
-        if cell.state != cell_file.MEASURED:
-            if _state(folder) != cell_file.MEASURED:
+        if not _finished(fetched, asked):
+            if cell.state != cell_file.MEASURED and not _finished(folder, asked):
                 write_bytes(folder / cell_file.NAME, data)
             return False
         here = folder / cell_file.NAME
