@@ -1,16 +1,15 @@
 """The real command in a real process, with a store of the session's own."""
 
-import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alone import alone
 from command import Done
 
 POLICY = """\
@@ -32,14 +31,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     folder = (own if worker_id == "master" else own.parent) / "shared"
     folder.mkdir(exist_ok=True)
     return folder
-
-
-@contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Hold a file's lock, so that one worker makes what the others then find."""
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @pytest.fixture(scope="session")

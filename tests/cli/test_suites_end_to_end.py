@@ -1,10 +1,12 @@
 """Every shipped benchmark suite through the real command, on invented data in its schema."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alone import alone
 from command import Done, read_json
 
 from tests.invented_data import vendor
@@ -19,6 +21,7 @@ limits:
   - {metric: truncated, task: "@forget", precision: [full, nf4, gptq, awq], at_most: 0, because: test}
 """
 ALL = {"full", "nf4", "gptq", "awq"}
+WMDP = ("wmdp-bio", "wmdp-chem", "wmdp-cyber")
 ITEMS = 40
 """Texts and questions a split: enough to tell a leak from none."""
 LEAK = "  - {metric: privleak, task: muse_news_privleak, precision: full, at_least: -50, because: test}\n"
@@ -61,25 +64,28 @@ def test_a_users_suite_is_found_and_explained(guard: Guard, tmp_path: Path) -> N
 
 
 @pytest.fixture(scope="session")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def planted(shared: Path) -> Path:
     """A model that knows an invented book by heart, two that never read it, and the data of every suite."""
     from tests.planted import plant
 
-    root = tmp_path_factory.mktemp("planted")
-    plant(root, items=ITEMS, steps=450)
-    tofu = ("tofu", "tofu-forget01", "tofu-forget05")
-    vendor(root / "data", "muse-news", "muse-books", *tofu, "wmdp-bio", "wmdp-chem", "wmdp-cyber", items=ITEMS)
+    root, making = shared / "planted", shared / "planting"
+    with alone(shared / "planted.lock"):
+        if not root.exists():
+            plant(making, items=ITEMS, steps=450)
+            tofu = ("tofu", "tofu-forget01", "tofu-forget05")
+            vendor(making / "data", "muse-news", "muse-books", *tofu, *WMDP, items=ITEMS)
+            making.rename(root)
     return root
 
 
 @pytest.fixture
 def check(guard: Guard, planted: Path, tmp_path: Path) -> Callable[..., tuple[Done, Path]]:
-    def run(suite: str, limits: str = "", *options: str) -> tuple[Done, Path]:
+    def run(suite: str, limits: str = "", *options: str, models: Path = planted) -> tuple[Done, Path]:
         (tmp_path / "policy.yaml").write_text(LIMITS + limits)
-        arguments = ["--base", planted / "base", "--suite", suite, "--data-dir", planted / "data", *options]
+        arguments = ["--base", models / "base", "--suite", suite, "--data-dir", planted / "data", *options]
         out = tmp_path / suite
         return guard(
-            "check", planted / "candidate", *arguments, "--thresholds", tmp_path / "policy.yaml", "--out", out
+            "check", models / "candidate", *arguments, "--thresholds", tmp_path / "policy.yaml", "--out", out
         ), out
 
     return run
@@ -148,12 +154,12 @@ def test_the_long_suites_run_at_every_precision_on_part_of_their_items(check, su
 
 
 @pytest.mark.slow
-def test_wmdp_runs_through_a_chat_template(check, planted: Path) -> None:
+def test_wmdp_runs_through_a_chat_template(check, planted: Path, tmp_path: Path) -> None:
     template = "{{ bos_token }}{% for m in messages %}{{ m.content }}\\n{% endfor %}"
     for name in ("base", "candidate"):
-        path = planted / name / "tokenizer_config.json"
+        path = shutil.copytree(planted / name, tmp_path / name) / "tokenizer_config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": template}))
-    done, run = check("wmdp-chem", "", "--limit", "8", "--apply-chat-template", "--precisions", "full")
+    done, run = check("wmdp-chem", "", "--limit", "8", "--apply-chat-template", "--precisions", "full", models=tmp_path)
     assert done.status in (1, 5), done.text
     content = read_json(run / "run.json")
     assert all(each["chat_template"] for each in content["prompts"])
