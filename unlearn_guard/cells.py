@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from unlearn_guard.environment import versions
-from unlearn_guard.errors import Defect, RunDirectoryError, SuiteError, UsageError, near
+from unlearn_guard.errors import SuiteError, UsageError, near
 from unlearn_guard.grid_file import Settings, read_grid
 from unlearn_guard.registry import MethodFile, method, methods, precisions
 from unlearn_guard.request import Request
 from unlearn_guard.runs import cell_file, strict_json
-from unlearn_guard.runs.directory import RUN_FILE
 
 if TYPE_CHECKING:
     from unlearn_guard.intake import Intake
@@ -88,18 +87,9 @@ class Cell:
             return None
         found = cell_file.read_cell(self.folder)
         if found.state == cell_file.MEASURED:
-            self._assert_untouched(found)
+            fix = "Remove the cell's folder to have it measured again."
+            cell_file.assert_run(self.folder, found, shown=str(self.folder), fix=fix)
         return found if found.asked == self.asked else None
-
-    def _assert_untouched(self, found: cell_file.CellFile) -> None:
-        path = self.folder / cell_file.RUN / RUN_FILE
-        digest = strict_json.digest(path.read_bytes()) if path.is_file() else "nothing"
-        if digest != found.run:
-            raise RunDirectoryError(
-                f"the run of {self.folder} was edited, replaced or removed after it was measured",
-                [Defect(where=str(path), found=digest[:19], expected=f"{str(found.run)[:19]}...")],
-                fix="Remove the cell's folder to have it measured again.",
-            )
 
 
 def cells(asked: Comparison, base: "Intake") -> tuple[Cell, ...]:

@@ -82,7 +82,7 @@ def leaderboard_command(places: tuple[str, ...], out: Path, markdown: Path | Non
     from unlearn_guard.runs.bucket import directory_of, is_url
     from unlearn_guard.runs.mirror import fetch_all
 
-    directories = [fetch_all(place) if is_url(place) else directory_of(place) for place in places]
+    directories = [each for place in places for each in (fetch_all(place) if is_url(place) else [directory_of(place)])]
     site = write_leaderboard(directories, out, to_markdown=markdown, with_reports=with_reports)
     for row in site.board.rows:
         if row.rank == 1:

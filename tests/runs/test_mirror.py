@@ -113,14 +113,14 @@ def test_samples_that_were_edited_in_the_bucket_stop_the_leaderboard(machines, t
     name = next(each for each in bucket.names("cells/npo/run") if each.endswith(".jsonl"))
     bucket.write(f"cells/npo/run/{name}", b"{}")
     with pytest.raises(RunDirectoryError):
-        write_leaderboard([mirror.fetch_all(url)], tmp_path / "site")
+        write_leaderboard(mirror.fetch_all(url), tmp_path / "site")
 
 
 def test_a_leaderboard_of_a_bucket_is_that_of_the_directory(machines, tmp_path):
     url, (one, _) = made_url(), machines
     for seed in (0, 1):
         put_up(url, write_made_cell(one / f"npo{seed}", seed=seed, changes={"seconds": 5.0 + seed}))
-    fetched = write_leaderboard([mirror.fetch_all(url)], tmp_path / "site").board
+    fetched = write_leaderboard(mirror.fetch_all(url), tmp_path / "site").board
     direct = write_leaderboard([one], tmp_path / "other").board
     digests = [sorted(entry.digest for row in board.rows for entry in row.entries) for board in (fetched, direct)]
     assert digests[0] == digests[1]
@@ -150,3 +150,16 @@ def test_a_cell_that_was_checked_in_another_way_is_held_and_measured_again(machi
     assert cell_file.read_cell(two / "npo").asked == "another policy"
     assert open_bucket(url).read("cells/npo/cell.json") == (two / "npo" / "cell.json").read_bytes()
     assert "claim.000002" in open_bucket(url).names("cells/npo")
+
+
+def test_only_what_the_bucket_has_is_ranked(machines, tmp_path):
+    url, (one, _) = made_url(), machines
+    with pytest.raises(RunDirectoryError, match="no cell here"):
+        mirror.fetch_all(url)
+    for name in ("npo", "gone"):
+        put_up(url, write_made_cell(one / name))
+    mirror.fetch_all(url)
+    bucket = open_bucket(url)
+    for name in bucket.names("cells/gone"):
+        bucket.files.rm_file(f"{bucket.root}/cells/gone/{name}")
+    assert [folder.name for folder in mirror.fetch_all(url)] == ["npo"]

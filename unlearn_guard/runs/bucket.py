@@ -4,7 +4,7 @@ What is kept there is what a cell or a site left: small files, whole or not ther
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -110,13 +110,13 @@ class Bucket:
             ) from error
 
 
-def open_bucket(url: str, options: Mapping[str, Any] | None = None) -> Bucket:
+def open_bucket(url: str) -> Bucket:
     """The bucket of a URL. UsageError for a protocol that nobody knows, or whose package is not installed."""
     from fsspec.core import url_to_fs
 
     scheme = urlsplit(url).scheme
     try:
-        files, root = url_to_fs(url, use_listings_cache=False, **(options or {}))
+        files, root = url_to_fs(url, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         package = _PACKAGES.get(scheme)
         fix = f"pip install '{package}'" if package else "Give a directory, or a URL such as s3://BUCKET/FOLDER."

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unlearn_guard.errors import Defect, RunDirectoryError
 from unlearn_guard.runs import strict_json
 from unlearn_guard.runs.atomic import write_bytes
+from unlearn_guard.runs.directory import RUN_FILE
 
 NAME = "cell.json"
 RUN = "run"
@@ -62,6 +63,18 @@ def read_cell(folder: Path) -> CellFile:
     if (cell.state == FAILED) != bool(cell.error):
         raise _refused(folder, [("error", f"{cell.error!r} in a cell that is {cell.state}")])
     return cell
+
+
+def assert_run(folder: Path, cell: CellFile, *, shown: str, fix: str) -> None:
+    """RunDirectoryError, naming the cell as `shown`, unless the folder holds the run that the cell measured."""
+    path = folder / RUN / RUN_FILE
+    digest = strict_json.digest(path.read_bytes()) if path.is_file() else "nothing"
+    if digest != cell.run:
+        raise RunDirectoryError(
+            f"the run of {shown} was edited, replaced or removed after it was measured",
+            [Defect(where=f"{shown}/{RUN}/{RUN_FILE}", found=digest[:19], expected=f"{str(cell.run)[:19]}...")],
+            fix=fix,
+        )
 
 
 def _refused(folder: Path, problems: list[tuple[str, str]]) -> RunDirectoryError:

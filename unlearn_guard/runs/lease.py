@@ -28,7 +28,7 @@ _RELEASED = b"released"
 
 @dataclass(kw_only=True)
 class Lease:
-    """One holder's claim on one cell. `held` is asked before publishing."""
+    """One holder's claim on one cell. `assert_held` comes before anything is published."""
 
     bucket: Bucket
     below: str

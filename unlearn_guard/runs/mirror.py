@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from unlearn_guard.errors import Defect, RunDirectoryError, TakenError
-from unlearn_guard.runs import cell_file, strict_json
+from unlearn_guard.errors import RunDirectoryError, TakenError
+from unlearn_guard.runs import cell_file
 from unlearn_guard.runs.atomic import write_bytes
 from unlearn_guard.runs.bucket import Bucket, open_bucket, scratch
-from unlearn_guard.runs.cell_file import CellFile
 from unlearn_guard.runs.claim import claim
-from unlearn_guard.runs.directory import RUN_FILE
 from unlearn_guard.runs.lease import Lease, lease
 from unlearn_guard.runs.store import default_root
 
@@ -62,14 +60,19 @@ def meet(url: str, cells: Mapping[Path, str]) -> None:
                     _publish(bucket, folder, held)
 
 
-def fetch_all(url: str) -> Path:
-    """Every cell of the bucket that has a cell.json, in the directory that stands for it; that directory."""
-    bucket, root = open_bucket(url), mirror_of(url)
-    names = bucket.names(CELLS)
-    for name in dict.fromkeys(each.split("/")[0] for each in names if each.endswith(f"/{cell_file.NAME}")):
-        with claim(root / CELLS / name):
-            _fetch(bucket, root / CELLS / name, None)
-    return root
+def fetch_all(url: str) -> list[Path]:
+    """The folders here of the bucket's cells, each fetched; none that the bucket does not have.
+
+    Raises RunDirectoryError where it has none.
+    """
+    bucket, root = open_bucket(url), mirror_of(url) / CELLS
+    names = [name.split("/")[0] for name in bucket.names(CELLS) if name.endswith(f"/{cell_file.NAME}")]
+    if not names:
+        raise RunDirectoryError(f"{url}: there is no cell here", fix="Give what `compare --out` was given.")
+    for name in names:
+        with claim(root / name):
+            _fetch(bucket, root / name, None)
+    return [root / name for name in names]
 
 
 def publish_folder(url: str, folder: Path) -> None:
@@ -108,23 +111,12 @@ def _fetch(bucket: Bucket, folder: Path, asked: str | None) -> bool:
         if here.exists() and here.read_bytes() == data:
             return True
         bucket.download(f"{_below(folder)}/{cell_file.RUN}", fetched / cell_file.RUN)
-        _assert_whole(bucket, folder, fetched, cell)
+        fix = "Remove the cell's objects to have it measured again."
+        cell_file.assert_run(fetched, cell, shown=f"{bucket.url}/{_below(folder)}", fix=fix)
         shutil.rmtree(folder / cell_file.RUN, ignore_errors=True)
         (fetched / cell_file.RUN).rename(folder / cell_file.RUN)
     write_bytes(folder / cell_file.NAME, data)
     return True
-
-
-def _assert_whole(bucket: Bucket, folder: Path, fetched: Path, cell: CellFile) -> None:
-    path = fetched / cell_file.RUN / RUN_FILE
-    digest = strict_json.digest(path.read_bytes()) if path.is_file() else "nothing"
-    if digest != cell.run:
-        where = f"{bucket.url}/{_below(folder)}/{cell_file.RUN}/{RUN_FILE}"
-        raise RunDirectoryError(
-            f"the run of {bucket.url}/{_below(folder)} was edited, replaced or removed after it was measured",
-            [Defect(where=where, found=digest[:19], expected=f"{str(cell.run)[:19]}...")],
-            fix="Remove the cell's objects to have it measured again.",
-        )
 
 
 def _publish(bucket: Bucket, folder: Path, held: Lease) -> None:
