@@ -5,8 +5,8 @@ import torch
 
 from tests.unlearning.small import CPU, llama, texts
 from unlearn_guard.errors import NonFiniteError, UsageError
-from unlearn_guard.unlearning.corpora import Question, batch
-from unlearn_guard.unlearning.scoring import accuracy, score
+from unlearn_guard.unlearning.corpora import Question, Text, batch
+from unlearn_guard.unlearning.scoring import accuracy, score, score_both
 
 
 def alone(model, ids, start):
@@ -34,6 +34,38 @@ def test_what_padding_holds_changes_nothing():
         before = score(model, asked).nll_B
         asked.ids_BT.masked_fill_(~asked.mask_BT, 17)
         assert torch.equal(score(model, asked).nll_B, before)
+
+
+def runs_of(model, preferred, asked):
+    """What score_both finds, and how often it ran the model."""
+    times = []
+    handle = model.register_forward_pre_hook(lambda *_: times.append(1))
+    try:
+        with torch.no_grad():
+            return score_both(model, preferred, asked), len(times)
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize(("answer", "runs"), [((1, 1), 1), ((2, 3), 2)], ids=["words", "continuations"])
+def test_two_answers_cost_one_run_where_they_differ_in_their_last_token_alone(answer, runs):
+    model, rows = llama(), texts(9, seed=3, answer=answer, instead=True)
+    asked, preferred = (batch(rows, range(9), CPU, instead=instead) for instead in (False, True))
+    (said, true), found = runs_of(model, preferred, asked)
+    assert found == runs
+    assert true.nll_B.tolist() == pytest.approx([-alone(model, row.ids, row.start) for row in rows], rel=1e-5)
+    assert said.nll_B.tolist() == pytest.approx([-alone(model, row.instead, row.start) for row in rows], rel=1e-5)
+    assert torch.equal(said.batch.ids_BT, preferred.ids_BT)
+
+
+def test_one_row_whose_answers_differ_earlier_is_enough_for_two_runs():
+    model, rows = llama(), texts(6, seed=3, answer=(1, 1), instead=True)
+    longer = Text(ids=(*rows[0].ids, 5, 6), start=rows[0].start, instead=(*rows[0].ids[:-1], 7, 8, 6))
+    rows = (*rows, longer)
+    asked, preferred = (batch(rows, range(7), CPU, instead=instead) for instead in (False, True))
+    (said, _), found = runs_of(model, preferred, asked)
+    assert found == 2
+    assert said.nll_B[-1].item() == pytest.approx(-alone(model, longer.instead, longer.start), rel=1e-5)
 
 
 def questions(count, answer=(1, 3)):

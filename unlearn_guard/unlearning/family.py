@@ -12,7 +12,7 @@ from unlearn_guard.unlearning.corpora import Batch, Corpora, batch
 from unlearn_guard.unlearning.loop import UNSHAPED, Shapes, Term, Training, fit
 from unlearn_guard.unlearning.losses import dpo, kl, simpo
 from unlearn_guard.unlearning.reference import Reference
-from unlearn_guard.unlearning.scoring import Scored, score
+from unlearn_guard.unlearning.scoring import Scored, score, score_both
 from unlearn_guard.unlearning.tensors import every
 
 
@@ -93,16 +93,16 @@ def preference_term(start: Start, compared: Callable[[Batch, Batch], Tensor]) ->
 
 def dpo_term(start: Start, beta: float) -> Term:
     """DPO: the answer to give instead against the true one, both relative to base. Raises as preference_term."""
-    score, base = start.score, start.reference
+    model, base = start.model, start.reference
 
     def compared(preferred: Batch, asked: Batch) -> Tensor:
-        return dpo(score(preferred), base.nll_B(preferred), score(asked), base.nll_B(asked), beta)
+        before, now = base.score_both(preferred, asked), score_both(model, preferred, asked)
+        return dpo(now[0], before[0].nll_B, now[1], before[1].nll_B, beta)
 
     return preference_term(start, compared)
 
 
 def simpo_term(start: Start, beta: float, gamma: float) -> Term:
     """SimPO: the same by a margin, without base. Raises as preference_term."""
-    return preference_term(
-        start, lambda preferred, asked: simpo(start.score(preferred), start.score(asked), beta, gamma)
-    )
+    model = start.model
+    return preference_term(start, lambda preferred, asked: simpo(*score_both(model, preferred, asked), beta, gamma))

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from unlearn_guard.unlearning.corpora import Batch
-from unlearn_guard.unlearning.scoring import Scored, score
+from unlearn_guard.unlearning.scoring import Scored, score, score_both
 
 T = TypeVar("T")
 
@@ -32,6 +32,10 @@ class Reference:
     def score(self, batch: Batch) -> Scored:
         """What base says of a batch, without gradient."""
         return self.read(score, batch)
+
+    def score_both(self, preferred: Batch, asked: Batch) -> tuple[Scored, Scored]:
+        """What base says of two answers to the same prompts, without gradient."""
+        return self.read(lambda model, batch: score_both(model, preferred, batch), asked)
 
     def nll_B(self, batch: Batch) -> Tensor:
         """Base's NLL of each text, in nats."""

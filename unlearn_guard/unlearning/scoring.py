@@ -1,7 +1,7 @@
 """How a model scores a batch: log-probabilities of the tokens that count, in fp32, with gradient."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -50,6 +50,23 @@ def score(model: PreTrainedModel, asked: Batch) -> Scored:
         targets_BS=asked.ids_BT[:, asked.first :],
         counted_BS=asked.counted_BT[:, asked.first :],
     )
+
+
+def score_both(model: PreTrainedModel, preferred: Batch, asked: Batch) -> tuple[Scored, Scored]:
+    """Two answers to the same prompts, in the order given: from one run where they differ in their last tokens alone.
+
+    Nothing reads a text's last token, so one-word and lettered answers cost half. Raises UsageError.
+    """
+    read_BT = asked.mask_BT[:, 1:]  # a token is read where another follows it
+    same = asked.ids_BT.shape == preferred.ids_BT.shape and bool(
+        asked.mask_BT.equal(preferred.mask_BT)
+        and asked.counted_BT.equal(preferred.counted_BT)
+        and ((asked.ids_BT == preferred.ids_BT)[:, :-1] | ~read_BT).all()
+    )
+    scored = score(model, asked)
+    if not same:
+        return score(model, preferred), scored
+    return replace(scored, batch=preferred, targets_BS=preferred.ids_BT[:, asked.first :]), scored
 
 
 @torch.no_grad()
