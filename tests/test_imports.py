@@ -22,7 +22,7 @@ LEVELS = (
     {"local_engine"},
     {"ray_engine"},
     {"compare", "demo", "pytest_plugin"},
-    {"commands"},
+    {"commands", "listing", "options"},
     {"cli"},
     {"__main__"},
 )

@@ -6,8 +6,6 @@ the click inside it private.
 
 import sys
 import traceback
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,18 @@ import click
 from unlearn_guard import __version__
 from unlearn_guard.errors import ExitStatus, GuardError, StorageError
 from unlearn_guard.interruption import remembered
+from unlearn_guard.options import (
+    PATH,
+    comparing,
+    device,
+    dtype,
+    finding,
+    measuring,
+    methods_dir,
+    pairs,
+    seed,
+    tasks_dir,
+)
 
 EPILOG = """\b
 Exit status:
@@ -25,10 +35,6 @@ Exit status:
   3  the measuring itself failed
   4  usage: bad flag, policy, checkpoint or plug-in
   5  not established: a limit was never measured, or is inconclusive"""
-
-_CANDIDATES = ("base", "unchanged", "erased", "destroyed", "hidden")
-_DEVICES = ("auto", "cpu", "cuda")
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -74,69 +80,6 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
 
 
-def _artifact(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values]
-    bad = next((value for value, (name, _, path) in zip(values, pairs, strict=True) if not name or not path), None)
-    if bad is not None:
-        raise click.BadParameter(f"{bad!r}; expected PRECISION=PATH, as in gptq=./model-gptq", context, parameter)
-    return {name: path for name, _, path in pairs}
-
-
-def _names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    names = tuple(name.strip() for name in value.split(","))
-    if not all(names):
-        raise click.BadParameter(f"{value!r}; expected names separated by commas", context, parameter)
-    return names
-
-
-def finding(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say where suites, tasks and their data lie, shared by every command that renders a suite."""
-    folder = click.Path(exists=True, file_okay=False, path_type=Path)
-    command = click.option(
-        "--tasks-dir",
-        "tasks_dirs",
-        type=folder,
-        multiple=True,
-        metavar="DIR",
-        help="Also look for suites here: NAME.yaml or suites/NAME.yaml.",
-    )(command)
-    return click.option(
-        "--data-dir", type=folder, metavar="DIR", help="Read datasets from here (`data pull`), never from a network."
-    )(command)
-
-
-def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say how to measure, shared by every command that does."""
-    options = (
-        click.option(
-            "--precisions", callback=_names, help="What to measure at.  [default: the policy's, else full,nf4,gptq,awq]"
-        ),
-        click.option(
-            "--thresholds",
-            metavar="FILE",
-            help="Policy: a file or a shipped name.  [default: ./thresholds.yaml, else paper]",
-        ),
-        click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True),
-        click.option(
-            "--dtype", type=click.Choice(_DTYPES), default="auto", show_default="float32 on cpu, bfloat16 on cuda"
-        ),
-        click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True),
-        click.option("--limit", type=click.IntRange(1), help="Ask the first N items only. Such a run never passes."),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
-        click.option("--quiet", is_flag=True, help="No progress; the verdict still prints."),
-    )
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return command(*args, **kwargs)
-
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return wrapped
-
-
 @app.command(epilog=EPILOG)
 @click.argument("checkpoint")
 @click.option(
@@ -148,15 +91,15 @@ def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
     "artifacts",
     metavar="PRECISION=PATH",
     multiple=True,
-    callback=_artifact,
+    callback=pairs("PRECISION=PATH, as in gptq=./model-gptq"),
     help="Score this quantized model instead of making one.",
 )
 @click.option(
     "--retrained", metavar="PATH", help="A model that never saw the forget set: what probes (privleak) compare with."
 )
 @click.option("--apply-chat-template", is_flag=True, help="Ask through base's chat template, as deployed.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run directory.  [default: runs/NAME-DIGEST]")
-@click.option("--junitxml", type=click.Path(path_type=Path), metavar="FILE", help="Also write one JUnit case a limit.")
+@click.option("--out", type=PATH, help="The run directory.  [default: runs/NAME-DIGEST]")
+@click.option("--junitxml", type=PATH, metavar="FILE", help="Also write one JUnit case a limit.")
 @finding
 @measuring
 def check(checkpoint: str, junitxml: Path | None, quiet: bool, **options: Any) -> int:
@@ -172,7 +115,7 @@ def check(checkpoint: str, junitxml: Path | None, quiet: bool, **options: Any) -
 
 
 @app.command(epilog=EPILOG)
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=PATH)
 @click.option("--thresholds", metavar="FILE", help="Policy: a file or a shipped name.  [default: the run's own]")
 def judge(run_dir: Path, thresholds: str | None) -> int:
     """Judge a finished run again, by another policy or the same. Measures nothing."""
@@ -181,28 +124,18 @@ def judge(run_dir: Path, thresholds: str | None) -> int:
     return judge_command(run_dir, thresholds)
 
 
-_FILE = click.Path(path_type=Path)
-
-
-def _benchmarks(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values]
-    if not all(task and place for task, _, place in pairs):
-        raise click.BadParameter("expected TASK=ORG/DATASET:TASK_ID", context, parameter)
-    return {task: place for task, _, place in pairs}
-
-
 @app.command()
-@click.argument("run_dir", type=_FILE)
-@click.option("--html", type=_FILE, metavar="FILE", help="One self-contained page.  [default: RUN_DIR/report.html]")
-@click.option("--markdown", type=_FILE, metavar="FILE", help="For a pull request or $GITHUB_STEP_SUMMARY.")
-@click.option("--sarif", type=_FILE, metavar="FILE", help="SARIF 2.1.0: a rule a limit, at the policy's lines.")
-@click.option("--model-card", type=_FILE, metavar="README.md", help="Put the scores into a model card's front matter.")
+@click.argument("run_dir", type=PATH)
+@click.option("--html", type=PATH, metavar="FILE", help="One self-contained page.  [default: RUN_DIR/report.html]")
+@click.option("--markdown", type=PATH, metavar="FILE", help="For a pull request or $GITHUB_STEP_SUMMARY.")
+@click.option("--sarif", type=PATH, metavar="FILE", help="SARIF 2.1.0: a rule a limit, at the policy's lines.")
+@click.option("--model-card", type=PATH, metavar="README.md", help="Put the scores into a model card's front matter.")
 @click.option(
     "--benchmark",
     "benchmarks",
     metavar="TASK=ORG/DATASET:TASK_ID",
     multiple=True,
-    callback=_benchmarks,
+    callback=pairs("TASK=ORG/DATASET:TASK_ID"),
     help="With --model-card: also write .eval_results/unlearn-guard.yaml for this benchmark of the Hub.",
 )
 @click.option("--annotations", is_flag=True, help="Print at most ten GitHub annotations, worst first.")
@@ -216,8 +149,8 @@ def report(run_dir: Path, **asked: Any) -> int:
 
 @app.command()
 @click.argument("places", nargs=-1, required=True, metavar="DIR...")
-@click.option("--out", type=_FILE, metavar="SITE", required=True, help="The directory of the site.")
-@click.option("--markdown", type=_FILE, metavar="FILE", help="Also write the table as Markdown.")
+@click.option("--out", type=PATH, metavar="SITE", required=True, help="The directory of the site.")
+@click.option("--markdown", type=PATH, metavar="FILE", help="Also write the table as Markdown.")
 @click.option("--with-reports", is_flag=True, help="Put each run's report into the site, to publish it alone.")
 def leaderboard(places: tuple[str, ...], out: Path, markdown: Path | None, with_reports: bool) -> int:
     """Rank the runs at and below each DIR, or URL: a page that opens from disk, with CSV and JSON beside it.
@@ -230,10 +163,10 @@ def leaderboard(places: tuple[str, ...], out: Path, markdown: Path | None, with_
 
 
 @app.command()
-@click.argument("run_dir", type=_FILE)
-@click.option("--out", type=_FILE, metavar="FILE", required=True, help="The statement to write, outside the candidate.")
+@click.argument("run_dir", type=PATH)
+@click.option("--out", type=PATH, metavar="FILE", required=True, help="The statement to write, outside the candidate.")
 @click.option("--candidate", metavar="PATH", help="Where the candidate lies now.  [default: where it was judged]")
-@click.option("--key", type=_FILE, metavar="PRIVATE.pem", help="Sign with this elliptic-curve key, into FILE.sig.")
+@click.option("--key", type=PATH, metavar="PRIVATE.pem", help="Sign with this elliptic-curve key, into FILE.sig.")
 def attest(run_dir: Path, out: Path, candidate: str | None, key: Path | None) -> int:
     """State which bytes a run judged, by which policy, with which result: an in-toto test result."""
     from unlearn_guard.commands import attest_command
@@ -242,9 +175,9 @@ def attest(run_dir: Path, out: Path, candidate: str | None, key: Path | None) ->
 
 
 @app.command(epilog=EPILOG)
-@click.argument("statement", type=_FILE)
-@click.argument("checkpoint", type=_FILE)
-@click.option("--public-key", type=_FILE, metavar="PUBLIC.pem", help="Also ask that STATEMENT.sig is this key's.")
+@click.argument("statement", type=PATH)
+@click.argument("checkpoint", type=PATH)
+@click.option("--public-key", type=PATH, metavar="PUBLIC.pem", help="Also ask that STATEMENT.sig is this key's.")
 def verify(statement: Path, checkpoint: Path, public_key: Path | None) -> int:
     """Are the files of CHECKPOINT the ones that STATEMENT says were judged, and did they pass?"""
     from unlearn_guard.commands import verify_command
@@ -266,7 +199,7 @@ def inspect(checkpoint: str, base: str | None) -> int:
 @click.argument("model")
 @click.option("--suite", metavar="NAME", help="Take the pairs of this suite's forget task.")
 @click.option("--task", metavar="NAME", help="Which forget task.  [default: the first that has pairs]")
-@click.option("--pairs", type=click.Path(path_type=Path), metavar="FILE.jsonl", help="Take these pairs.")
+@click.option("--pairs", type=PATH, metavar="FILE.jsonl", help="Take these pairs.")
 @click.option("--edges", type=click.Choice(("mlp", "all")), default="mlp", show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=5, show_default=True, help="IG steps.")
 @click.option(
@@ -275,9 +208,9 @@ def inspect(checkpoint: str, base: str | None) -> int:
     metavar="N",
     help="Also say how much of the answer the N heaviest edges carry.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="SCORES.json")
-@click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True)
-@click.option("--dtype", type=click.Choice(_DTYPES), default="auto", show_default="float32 on cpu, bfloat16 on cuda")
+@click.option("--out", type=PATH, required=True, metavar="SCORES.json")
+@device
+@dtype
 @finding
 def attribute(model: str, out: Path, **options: Any) -> int:
     """Find the circuit of MODEL: the score of each edge by EAP-IG, and the layers that matter.
@@ -289,32 +222,29 @@ def attribute(model: str, out: Path, **options: Any) -> int:
     return attribute_command(model, out, **options)
 
 
-def _settings(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values]
-    bad = next((value for value, (name, equals, _) in zip(values, pairs, strict=True) if not name or not equals), None)
-    if bad is not None:
-        raise click.BadParameter(f"{bad!r}; expected KEY=VALUE, as in lr=1e-4", context, parameter)
-    return {name: value for name, _, value in pairs}
-
-
 @app.command()
 @click.argument("method")
 @click.option("--base", metavar="PATH", required=True, help="The model that is to unlearn.")
 @click.option("--suite", metavar="NAME", required=True, help="What it is to unlearn.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The directory of the candidate.")
+@click.option("--out", type=PATH, required=True, help="The directory of the candidate.")
 @click.option(
-    "--set", "settings", metavar="KEY=VALUE", multiple=True, callback=_settings, help="A hyperparameter of the method."
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=pairs("KEY=VALUE, as in lr=1e-4", may_be_empty=True),
+    help="A hyperparameter of the method.",
 )
 @click.option(
     "--corpora",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="forget and retain as .jsonl or .parquet.  [default: the suite's]",
 )
 @click.option("--fold", metavar="NAME", help="Forget this fold of the suite's corpora instead, such as scal_1.")
-@click.option("--methods-dir", type=click.Path(path_type=Path), metavar="DIR", help="Also look for methods here.")
-@click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@methods_dir
+@device
+@seed
 @click.option("--quiet", is_flag=True, help="No progress.")
 @finding
 def unlearn(quiet: bool, **options: Any) -> int:
@@ -326,52 +256,6 @@ def unlearn(quiet: bool, **options: Any) -> int:
     from unlearn_guard.commands import unlearn_command
 
     return unlearn_command(options, quiet=quiet)
-
-
-def _seeds(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
-    texts = [each.strip() for each in value.split(",")]
-    if not all(each.isascii() and each.isdigit() and len(each) < 10 for each in texts):
-        raise click.BadParameter(f"{value!r}; expected numbers from 0 separated by commas", context, parameter)
-    return tuple(map(int, texts))
-
-
-def _part(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    index, _, of = value.partition("/")
-    if not (index.isdigit() and of.isdigit() and 1 <= int(index) <= int(of)):
-        raise click.BadParameter(f"{value!r}; expected I/N with I from 1 to N", context, parameter)
-    return int(index), int(of)
-
-
-def comparing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which cells there are and how they are checked, shared by `compare` and `plan`."""
-    options = (
-        click.option("--methods", callback=_names, required=True, metavar="A,B|all", help="Which methods."),
-        click.option("--base", metavar="PATH", required=True, help="The model that is to unlearn."),
-        click.option("--suites", callback=_names, required=True, metavar="X,Y", help="What it is to unlearn."),
-        click.option(
-            "--out",
-            metavar="DIR|URL",  # text: a path type would take s3://x for s3:/x
-            required=True,
-            help="Where the cells and the leaderboard go: a directory, or s3://, gs://, ...",
-        ),
-        click.option(
-            "--seeds", callback=_seeds, default="0", show_default=True, metavar="0,1,...", help="Of the training."
-        ),
-        click.option("--grid", type=_FILE, metavar="FILE", help="YAML, {METHOD: {KEY: [VALUE, ...]}}: what to try."),
-        click.option("--cell", "part", callback=_part, metavar="I/N", help="Only the I-th of N parts of the cells."),
-        click.option("--precisions", callback=_names, help="As for `check`."),
-        click.option("--thresholds", metavar="FILE", help="As for `check`."),
-        click.option("--methods-dir", type=_FILE, metavar="DIR", help="Also look for methods here."),
-        click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True),
-        click.option("--dtype", type=click.Choice(_DTYPES), default="auto", help="As for `check`."),
-        click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True),
-        click.option("--limit", type=click.IntRange(1), help="Ask the first N items only. Such a run never passes."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @app.command()
@@ -416,14 +300,7 @@ def data() -> None:
 @data.command(name="pull")
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE...")
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR")
-@click.option(
-    "--tasks-dir",
-    "tasks_dirs",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    multiple=True,
-    metavar="DIR",
-    help="Also look for suites here: NAME.yaml or suites/NAME.yaml.",
-)
+@tasks_dir
 def pull(suites: tuple[str, ...], data_dir: Path, tasks_dirs: tuple[Path, ...]) -> int:
     """Fetch exactly the splits that these suites read into DIR, with a manifest of revisions, licences and digests.
 
@@ -440,9 +317,9 @@ def organism() -> None:
 
 
 @organism.command()
-@click.argument("name", type=click.Choice(_CANDIDATES))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The directory to write.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.argument("name", type=click.Choice(("base", "unchanged", "erased", "destroyed", "hidden")))
+@click.option("--out", type=PATH, required=True, help="The directory to write.")
+@seed
 def build(name: str, out: Path, seed: int) -> int:
     r"""Write the base model, or a candidate made from it.
 
@@ -460,24 +337,17 @@ def build(name: str, out: Path, seed: int) -> int:
 
 @app.command(name="list")
 @click.argument("what", type=click.Choice(("methods", "policies", "precisions", "suites", "tasks")))
-@click.option(
-    "--tasks-dir",
-    "tasks_dirs",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    multiple=True,
-    metavar="DIR",
-    help="Also list the suites and tasks here.",
-)
-@click.option("--methods-dir", type=click.Path(path_type=Path), metavar="DIR", help="Also list the methods here.")
+@tasks_dir
+@methods_dir
 def list_(what: str, tasks_dirs: tuple[Path, ...], methods_dir: Path | None) -> int:
     """Name what a flag or a policy may say."""
-    from unlearn_guard.commands import list_command
+    from unlearn_guard.listing import list_command
 
     return list_command(what, tasks_dirs, methods_dir)
 
 
 @app.command(epilog=EPILOG.replace("Exit status:", "Exit status (0 here: `erased` passed and `hidden` was caught):"))
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.option("--out", type=PATH, default=Path("demo"), show_default=True)
 def demo(out: Path) -> int:
     """Build an honest and a dishonest candidate, check both, and show the second caught."""
     from unlearn_guard.commands import demo_command

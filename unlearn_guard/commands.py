@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from unlearn_guard.attribution.circuit import Circuit
     from unlearn_guard.cells import Comparison
     from unlearn_guard.records import EdgeScores
-    from unlearn_guard.scoring.suites import TaskSpec
 
 
 def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> ExitStatus:
@@ -288,59 +287,3 @@ def pull_command(suites: tuple[str, ...], data_dir: Path, tasks_dirs: tuple[Path
         click.echo(f"{name}: {task.items} items, sha256 {task.sha256}")
     click.echo(f"next: copy {data_dir}, and unlearn-guard check ... --suite {suites[0]} --data-dir {data_dir}")
     return ExitStatus.PASSED
-
-
-def list_command(what: str, tasks_dirs: tuple[Path, ...], methods_dir: Path | None) -> ExitStatus:
-    """Print names, one a line, with a word on each where there is one; of suites also what they ask."""
-    if what == "suites":
-        return _explain_suites(tasks_dirs)
-    asked = {"methods": lambda: _methods(methods_dir), "tasks": lambda: _tasks(tasks_dirs), **_LISTS}
-    for name, about in asked[what]():
-        click.echo(f"{name:<28}{about}".rstrip())
-    return ExitStatus.PASSED
-
-
-def _methods(folder: Path | None) -> list[tuple[str, str]]:
-    from unlearn_guard.registry import methods
-
-    return [(name, found.about) for name, found in methods([folder] if folder else []).items()]
-
-
-def _policies() -> list[tuple[str, str]]:
-    from unlearn_guard.judging.thresholds import list_policies, read_policy
-
-    return [(name, f"{len(read_policy(name).rules)} rules") for name in list_policies()]
-
-
-def _precisions() -> list[tuple[str, str]]:
-    from unlearn_guard.registry import precisions
-
-    return [(name, entry.value) for name, entry in precisions().items()]
-
-
-def _explain_suites(tasks_dirs: tuple[Path, ...]) -> ExitStatus:
-    from unlearn_guard.scoring.suites import list_suites
-
-    for suite in list_suites(tasks_dirs):
-        click.echo(f"{suite.name:<16}{suite.title}")
-        click.echo(click.wrap_text(suite.description, width=100, initial_indent="    ", subsequent_indent="    "))
-        for task in suite.tasks:
-            known = f", chance {task.chance:g}" if task.role != "probe" else ""
-            extra = "".join(f", {what} {value}" for what, value in _extras(task) if value is not None)
-            click.echo(f"    {task.role:<8}{task.name:<30}{task.metric}{known}{extra}")
-    return ExitStatus.PASSED
-
-
-def _extras(task: "TaskSpec") -> tuple[tuple[str, object], ...]:
-    pairs = task.pairs.name if isinstance(task.pairs, Path) else task.pairs
-    return ("measure", task.measure), ("retrained", task.retrained), ("pairs", pairs)
-
-
-def _tasks(tasks_dirs: tuple[Path, ...]) -> list[tuple[str, str]]:
-    from unlearn_guard.scoring.suites import list_suites
-
-    tasks = {task.name: (task.role, suite.name) for suite in list_suites(tasks_dirs) for task in suite.tasks}
-    return [(name, f"{role} task of suite {suite}") for name, (role, suite) in sorted(tasks.items())]
-
-
-_LISTS = {"policies": _policies, "precisions": _precisions}
