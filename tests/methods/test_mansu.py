@@ -212,13 +212,12 @@ def test_settling_moves_only_what_survived():
 
 
 def test_the_best_state_forgets_and_retains():
-    """By the questions: one that never saw the last state's bytes, and never lost more than it may."""
-    how = Mansu(**{**QUICK, "steps": 20, "lr": 2e-3, "look": 1, "choose": "best", "drop": 0.3, "floor": "none"})
-    best = unlearned(how)[1]
-    last = unlearned(choose="last", steps=20, lr=2e-3, floor="none")[1]
-    assert digest(best) != digest(last)
-    assert right(best, Role.RETAIN) >= 0.7
-    assert right(best, Role.FORGET) < 1.0
+    """By the questions, where the last state has lost more than it may and forgotten less."""
+    how = {"steps": 20, "lr": 1e-2, "floor": "none"}
+    best = unlearned(choose="best", look=1, drop=0.3, **how)[1]
+    last = unlearned(choose="last", **how)[1]
+    assert right(last, Role.RETAIN) < 0.7 <= right(best, Role.RETAIN)
+    assert right(best, Role.FORGET) < right(last, Role.FORGET) < 1.0
 
 
 def right(weights, role):

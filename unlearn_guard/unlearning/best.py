@@ -16,8 +16,8 @@ from unlearn_guard.unlearning.scoring import accuracy
 class Best:
     """A keeper: every `every` steps and at `last` it asks the corpora's questions, and keeps the best state so far.
 
-    Best is the lowest forget accuracy among states whose retain accuracy is not below `least`; of equals the one that
-    retains more, then the earlier. It holds one copy of the trained tensors, as they are stored.
+    Best is the lowest forget accuracy among states whose retain accuracy is not below `least`; of equals the last,
+    trained longest and at the lowest learning rate. It holds one copy of the trained tensors, as they are stored.
 
     Source: arXiv 2605.15138, Section 4, Phase 3 (with MMLU as the retain questions; here the corpora's).
     """
@@ -30,7 +30,7 @@ class Best:
         self._asked = {role: questions_of(corpora, role) for role in (Role.FORGET, Role.RETAIN)}
         self._least, self._every, self._last = least, every, last
         self._kept: dict[str, Tensor] = {}
-        self._score = (float("inf"), 0.0)
+        self._left = float("inf")
         self._retained: list[float] = []
 
     def look(self, step: int, masters: Masters) -> None:  # noqa: ARG002 - the model already holds what they hold
@@ -39,8 +39,8 @@ class Best:
             return
         forget, retain = (accuracy(self._model, self._asked[role]) for role in (Role.FORGET, Role.RETAIN))
         self._retained.append(retain)
-        if retain >= self._least and (forget, -retain) < self._score:
-            self._score = (forget, -retain)
+        if retain >= self._least and forget <= self._left:
+            self._left = forget
             self._kept = {name: one.detach().clone() for name, one in self._trained.items()}
 
     @torch.no_grad()
@@ -58,13 +58,12 @@ class Best:
     def state(self) -> dict[str, Tensor]:
         """What a resumed training needs of this."""
         kept = {f"weight.{name}": one for name, one in self._kept.items()}
-        numbers = torch.tensor([*self._score, *self._retained], dtype=torch.float64)
+        numbers = torch.tensor([self._left, *self._retained], dtype=torch.float64)
         return {"numbers": numbers} | kept
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go back to what `state` returned."""
-        forget, retain, *self._retained = state["numbers"].tolist()
-        self._score = (forget, retain)
+        self._left, *self._retained = state["numbers"].tolist()
         self._kept = {
             name: state[f"weight.{name}"].to(one.device, copy=True)
             for name, one in self._trained.items()
