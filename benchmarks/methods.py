@@ -12,11 +12,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-MARKS = ("<!-- table: python benchmarks/methods.py -->", "<!-- end of table -->")
 PRECISIONS = ("nf4", "gptq", "awq")
 
 
@@ -35,13 +35,13 @@ class Row:
 
 ROWS = (
     Row("mansu", "mansu"),
-    Row("mansu, no floor (A)", "mansu", ("floor=none", "settle=0")),
+    Row("mansu, no floor (A)", "mansu", ("floor=none", "settle=0", "steps=250")),
     Row("mansu, no projection (B)", "mansu", ("projection=none",)),
     Row("mansu, 2 MLPs", "mansu", ("k=2",)),
     Row("mansu, 2 MLPs, random (C i)", "mansu", ("k=2", "circuit=random")),
     Row("mansu, 2 MLPs, inverse (C ii)", "mansu", ("k=2", "circuit=inverse")),
     Row("mansu, global null space (D)", "mansu", ("projection=global",)),
-    Row("mansu, the paper's floor", "mansu", ("floor=paper", "settle=0", "share=1")),
+    Row("mansu, the paper's floor", "mansu", ("floor=paper", "settle=0", "share=1", "steps=250")),
     *(Row(name, name) for name in ("global_ga", "surgical_ga", "npo", "simnpo", "gu_simnpo", "lunar")),
     *(Row(name, name) for name in ("grad_diff", "rmu", "sure", "gu", "dpo", "simpo", "undial", "wga")),
 )
@@ -57,18 +57,19 @@ def compare(work: Path, *how: str, threads: int | None = None) -> None:
         sys.exit(done.stderr)
 
 
-def ablate(row: Row, work: Path, jobs: int) -> None:
+def ablate(row: Row, work: Path, jobs: int, seed: int = 0) -> None:
     """One cell of its own: a grid file tries each value with each of the others, and an ablation is one point."""
-    grid = work / f"{'-'.join(row.settings).replace('=', '-')}.yaml"
+    grid = work / f"{'-'.join((row.method, *row.settings)).replace('=', '-')}.yaml"
     grid.write_text(json.dumps({row.method: row.grid}))  # JSON is YAML
-    compare(work, "--methods", row.method, "--grid", str(grid), threads=max(1, (os.cpu_count() or 1) // jobs))
+    how = ["--methods", row.method, "--seeds", str(seed), *(["--grid", str(grid)] if row.settings else [])]
+    compare(work, *how, threads=max(1, (os.cpu_count() or 1) // jobs))
 
 
-def found(row: Row, work: Path) -> dict[str, object]:
+def found(row: Row, work: Path, seed: int = 0) -> dict[str, object]:
     """The row's run as JSON and the seconds of its unlearning, or why there is none."""
     for path in work.glob("compared/cells/*/cell.json"):
         cell = json.loads(path.read_text())
-        if (cell["method"], cell["settings"], cell["seed"]) != (row.method, row.grid, 0):
+        if (cell["method"], cell["settings"], cell["seed"]) != (row.method, row.grid, seed):
             continue
         if cell["state"] != "measured":
             return {"error": cell["error"] or cell["state"]}
@@ -115,9 +116,24 @@ HEAD = ("method", "forget", *(f"gap {name}" for name in PRECISIONS), "retain", "
 HEAD += ("seconds", "verdict", "limits broken")
 
 
-def markdown(lines: list[list[str]]) -> str:
-    rows = [list(HEAD), ["---"] * len(HEAD), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Markdown."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *lines])
+
+
+def between(page: Path, command: str, text: str) -> None:
+    """Replace what stands in the page between the command's two marks."""
+    marks = (f"<!-- table: {command} -->", "<!-- end of table -->")
+    before, rest = page.read_text(encoding="utf-8").split(marks[0])
+    page.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{rest.split(marks[1], 1)[1]}", encoding="utf-8")
+
+
+def base(work: Path) -> None:
+    """Build the organism's base where it is missing."""
+    work.mkdir(parents=True, exist_ok=True)
+    if not (work / "base").exists():
+        build = ["organism", "build", "base", "--out", str(work / "base")]
+        subprocess.run([sys.executable, "-m", "unlearn_guard", *build], check=True)
 
 
 def main() -> None:
@@ -127,10 +143,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--write", type=Path)
     given = parser.parse_args()
-    given.work.mkdir(parents=True, exist_ok=True)
-    if not (given.work / "base").exists():
-        build = ["organism", "build", "base", "--out", str(given.work / "base")]
-        subprocess.run([sys.executable, "-m", "unlearn_guard", *build], check=True)
+    base(given.work)
     wanted = [row for row in ROWS if not given.only or row.method in given.only.split(",")]
     begin = time.monotonic()
     plain = ",".join(row.method for row in wanted if not row.settings)
@@ -139,11 +152,9 @@ def main() -> None:
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(lambda row: ablate(row, given.work, given.jobs), [row for row in wanted if row.settings]))
     lines = [cells(row.label, found(row, given.work)) for row in wanted]
-    print(markdown(lines))
+    print(table(HEAD, lines))
     if given.write:
-        text = given.write.read_text(encoding="utf-8")
-        before, after = text.split(MARKS[0])[0], text.split(MARKS[1])[1]
-        given.write.write_text(f"{before}{MARKS[0]}\n{markdown(lines)}\n{MARKS[1]}{after}", encoding="utf-8")
+        between(given.write, "python benchmarks/methods.py", table(HEAD, lines))
 
 
 if __name__ == "__main__":
