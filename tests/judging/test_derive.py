@@ -1,6 +1,9 @@
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tests.oracles.made_scores import BASE, CANDIDATE, made_score, made_scores, made_task, ones
 from unlearn_guard.errors import ScoringError
@@ -34,6 +37,27 @@ def test_the_design_quantities_by_hand():
     assert found["recovery[forget_task-nf4]"].value == pytest.approx(2 / 10)
     assert "ptq_gap[forget_task-full]" not in found
     assert found["ptq_gap[forget_task-nf4]"].p_value == 0.5
+
+
+@given(counts=st.lists(st.integers(20, 160), min_size=3, max_size=3))
+@example(counts=[160, 136, 136])  # 1.0 - 0.85 in floats is more than 0.15, and 24 of 160 are not
+@example(counts=[160, 112, 112])
+@settings(max_examples=30, deadline=None)
+def test_a_quantity_is_the_float_nearest_to_the_exact_one(counts):
+    """So that a limit which is met exactly holds: the number in the policy is rounded in the same way."""
+    base, full, quantized = counts
+    kept = made_task(160, "kept", Role.RETAIN, chance=0.05)
+    scores = forget(base, full, quantized, items=160, chance=0.05)
+    scores += [made_score(kept, ones(base, 160), BASE), made_score(kept, ones(full, 160))]
+    found = named(scores)
+    exact = {
+        "forget_drop[forget_task-full]": Fraction(base - full, base),
+        "forget_drop[forget_task-nf4]": Fraction(base - quantized, base),
+        "ptq_gap[forget_task-nf4]": Fraction(quantized - full, 160),
+        "retain_drop[kept-full]": Fraction(base - full, 160),
+    }
+    for name, value in exact.items():
+        assert found[name].value == float(value), name
 
 
 def test_positive_gap_means_that_knowledge_came_back():
