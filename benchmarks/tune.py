@@ -138,7 +138,8 @@ def draws(name: str, tries: int) -> Iterator[Row]:
     assert corpora is not None
     suited = corpora.hyperparameters.get(name, {})
     own = hyperparameters(configure(method(name), name, suited))
-    yield Row("as the suite has it", name)
+    keys = [key for choice in SPACES[name] for key in choice[0]]
+    yield Row("before: " + ", ".join(f"{key}={own[key]}" for key in keys), name)
     points = [dict(itertools.chain(*(part.items() for part in parts))) for parts in itertools.product(*SPACES[name])]
     random.Random(name).shuffle(points)
     others = (point for point in points if any(own[key] != value for key, value in point.items()))
