@@ -2,7 +2,7 @@
 
     python -m benchmarks.tune --work DIR [--jobs 2] [--only mansu,npo] [--tries 6] [--seeds 0,1] [--write PAGE]
 
-A method's tries are what the suite says today and then draws from its space, each judged by the whole policy with
+A method's tries are the setting found by hand and then draws from its space, each judged by the whole policy with
 every seed. A try that forgets goes before one that does not, as else the best would often be not to train; then comes
 the one whose worst seed breaks fewer limits, then what breaks them by less, then what has more room under all. A try is
 given up at the seed with which it falls behind the best so far in the first two.
@@ -19,9 +19,6 @@ from math import inf
 from pathlib import Path
 
 from benchmarks.methods import Row, ablate, base, between, found, table
-from unlearn_guard.registry import method
-from unlearn_guard.scoring.suites import load_suite
-from unlearn_guard.unlearning.settings import configure, hyperparameters
 
 Point = Mapping[str, float | str]
 """Some hyperparameters and their values."""
@@ -79,7 +76,26 @@ SPACES: Mapping[str, tuple[tuple[Point, ...], ...]] = {
     "undial": (one_of("lr", 1e-3, 3e-3), one_of("retain", 1, 2.5, 5), one_of("beta", 5, 10, 20)),
     "wga": (one_of("lr", 1e-3, 3e-3, 5e-3), one_of("retain", 1, 2, 5), one_of("beta", 0.5, 1, 2)),
 }
-"""What is drawn from, by method, one point of each: round the settings found by hand (docs/log.md)."""
+"""What is drawn from, by method, one point of each: round the settings found by hand."""
+
+BY_HAND: Mapping[str, Point] = {
+    "mansu": {"beta": 4, "gamma": 16, "retain": 8, "k": 5, "share": 0.3, "tau": 0.8},
+    "global_ga": {"lr": 1e-3, "steps": 30},
+    "surgical_ga": {"lr": 3e-3, "steps": 30},
+    "npo": {"lr": 3e-3, "retain": 5, "beta": 0.1},
+    "simnpo": {"lr": 3e-3, "retain": 1, "beta": 4.5, "gamma": 0},
+    "gu_simnpo": {"lr": 1e-2, "retain": 1, "beta": 4.5, "gamma": 0},
+    "lunar": {"layer": 11, "shift": 8, "epochs": 8},
+    "grad_diff": {"lr": 3e-3, "retain": 5},
+    "rmu": {"lr": 1e-2, "alpha": 0.3, "c": 100},
+    "sure": {"lr": 1e-2, "retain": 2, "percentile": 95, "over": "npo"},
+    "gu": {"lr": 1e-3, "retain": 1, "steps": 60},
+    "dpo": {"lr": 1e-3, "retain": 5, "beta": 0.1},
+    "simpo": {"lr": 3e-3, "beta": 1, "gamma": 3, "retain": 5},
+    "undial": {"lr": 3e-3, "retain": 1, "beta": 10},
+    "wga": {"lr": 3e-3, "retain": 2, "beta": 1},
+}
+"""The first try of each: where the searches by hand of docs/log.md ended."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -133,17 +149,11 @@ def _limit(check: Mapping[str, float | None]) -> float:
 
 
 def draws(name: str, tries: int) -> Iterator[Row]:
-    """What to try: the suite's own setting, then others of the space in an order drawn by the method's name."""
-    corpora = load_suite("organism").unlearn
-    assert corpora is not None
-    suited = corpora.hyperparameters.get(name, {})
-    own = hyperparameters(configure(method(name), name, suited))
-    keys = [key for choice in SPACES[name] for key in choice[0]]
-    yield Row("before: " + ", ".join(f"{key}={own[key]}" for key in keys), name)
+    """What to try: the setting found by hand, then others of the space in an order drawn by the method's name."""
     points = [dict(itertools.chain(*(part.items() for part in parts))) for parts in itertools.product(*SPACES[name])]
     random.Random(name).shuffle(points)
-    others = (point for point in points if any(own[key] != value for key, value in point.items()))
-    for point in itertools.islice(others, tries - 1):
+    others = (point for point in points if point != BY_HAND[name])
+    for point in itertools.islice(itertools.chain([BY_HAND[name]], others), tries):
         settings = tuple(f"{key}={value}" for key, value in point.items())
         yield Row(", ".join(settings), name, settings)
 
@@ -202,7 +212,7 @@ def main() -> None:
     base(given.work)
     methods = [name for name in SPACES if not given.only or name in given.only.split(",")]
     seeds = tuple(int(each) for each in given.seeds.split(","))
-    drawn = {name: list(draws(name, given.tries)) for name in methods}  # here: imports do not like threads
+    drawn = {name: list(draws(name, given.tries)) for name in methods}
     with ThreadPoolExecutor(given.jobs) as pool:
         tried = pool.map(lambda name: search(drawn[name], seeds, given.work, given.jobs), methods)
         made = dict(zip(methods, tried, strict=True))
