@@ -6,7 +6,8 @@ A method's tries are the setting found by hand and then draws from its space, ea
 every seed. A try that forgets goes before one that does not, as else the best would often be not to train; then comes
 the one whose worst seed breaks fewer limits, then what breaks them by less, then what has more room under all. A try is
 given up at the seed with which it falls behind the best so far in the first two.
-What is in DIR already is not tried again. `--write` puts the tables between the page's two marks.
+What is in DIR already is not tried again: take a new one after a change of the code. `--write` puts the table between
+the page's two marks.
 """
 
 import argparse

@@ -51,7 +51,7 @@ class Mansu(Training):
     and masks by the Fisher information of all.
 
     `choose="best"` takes the state with the lowest forget accuracy among those looked at every `look` steps whose
-    retain accuracy fell by at most `drop`, both on the corpora's questions.
+    retain accuracy fell by at most `drop`, both on the corpora's questions; of equals the last.
 
     Gradient ascent is the paper's loss. It has no end: texts that are long forgotten crowd out those that are not.
     In its place `loss`, ours, may be one that leaves them be: `"npo"`, and for a corpus that says what to answer

@@ -60,6 +60,16 @@ def test_a_quantity_is_the_float_nearest_to_the_exact_one(counts):
         assert found[name].value == float(value), name
 
 
+def test_a_gap_of_fractions_is_not_lost_in_their_sum():
+    """Shares, as ROUGE has: one item regains 2^-53 of itself, which sums of floats do not show."""
+    task = made_task(40)
+    before = [0.5] * 40
+    after = [0.5 + 2**-53, *before[1:]]
+    assert sum(after) == sum(before)
+    scores = [made_score(task, ones(40, 40), BASE), made_score(task, before), made_score(task, after, precision="nf4")]
+    assert named(scores)["ptq_gap[forget_task-nf4]"].value == 2**-53 / 40
+
+
 def test_positive_gap_means_that_knowledge_came_back():
     assert named(forget(18, 5, 18))["ptq_gap[forget_task-nf4]"].value > 0
     assert named(forget(18, 5, 2))["ptq_gap[forget_task-nf4]"].value < 0

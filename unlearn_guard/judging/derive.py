@@ -7,7 +7,6 @@ Items are paired by position-free identity: the same id, the same prompt hash, t
 that one side lacks is an error, never a reason to compare the intersection.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -173,7 +172,14 @@ def _exact_means(answers_NK: Floats) -> Floats:
 
     24 of 160 items lost are 0.15, which a limit of 0.15 lets pass; in floats 1.0 - 0.85 is above it.
     """
-    return np.array([Fraction(math.fsum(column_N)) / len(column_N) for column_N in answers_NK.T], dtype=object)
+    return np.array([_exact_mean(column_N) for column_N in answers_NK.T], dtype=object)
+
+
+def _exact_mean(answers_N: Floats) -> Fraction:
+    """Summed by distinct answers: two where answers are right or wrong, however many items there are."""
+    kinds_K, counts_K = np.unique(answers_N, return_counts=True)
+    counted = zip(kinds_K.tolist(), counts_K.tolist(), strict=True)
+    return sum((Fraction(kind) * count for kind, count in counted), start=Fraction()) / len(answers_N)
 
 
 def _mean(means: Floats) -> Floats:
