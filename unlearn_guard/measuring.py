@@ -136,7 +136,7 @@ class Bench:
                 done += count
                 self.watch.advance(done, len(shapes))
 
-            layers = layer_counts(self.base.checkpoint.path, candidate.checkpoint.path, advance)
+            layers = layer_counts(self.base.checkpoint, candidate.checkpoint, advance)
         self.drift = by_layer(layers)
         counts = total(layers)
         numbers = (

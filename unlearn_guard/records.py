@@ -62,13 +62,41 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Bytes `start` to `stop` of a file."""
+
+    file: Path
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTensor:
+    """One parameter by the model's own name, and where its bytes lie, in row-major order.
+
+    `dtype` is safetensors' name. The experts of a mixture, which a checkpoint stores one by one, are the many spans
+    of the one parameter that the model has.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A model on disk that passed intake: a directory, and the digest of every byte that shapes its answers."""
+    """A model on disk that passed intake: a directory, and the digest of every byte that shapes its answers.
+
+    `tensors` is the one list of its parameters, each once under the model's own name, whatever the files call them;
+    empty for a directory that a quantizer wrote.
+    """
 
     path: Path
     digest: str
     precision: str = FULL
     method: str | None = None
+    tensors: tuple[StoredTensor, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from unlearn_guard.quantizers import worker
 from unlearn_guard.quantizers.awq import AWQ
 from unlearn_guard.quantizers.gptq import GPTQ
 from unlearn_guard.quantizers.gptqmodel import GPTQModelQuantizer, assert_no_fallback
-from unlearn_guard.quantizers.layers import linear_shapes, load_model, tensor_files
+from unlearn_guard.quantizers.layers import directory_tensors, linear_shapes, load_model
 from unlearn_guard.quantizers.protocol import Calibration, Placement
 from unlearn_guard.records import Checkpoint
 
@@ -78,7 +78,7 @@ def test_the_model_is_4_bit_throughout_and_near_its_source(
     made: tuple[GPTQModelQuantizer, Checkpoint], source: Checkpoint, placement: Placement, prompts: torch.Tensor
 ) -> None:
     quantizer, checkpoint = made
-    written = tensor_files(checkpoint.path)
+    written = directory_tensors(checkpoint.path)
     assert [name for name in linear_shapes(source.path) if f"{name}.qweight" not in written] == []
     full = load_model(source.path, placement)
     model = quantizer.load(checkpoint, placement)

@@ -75,7 +75,7 @@ def test_a_changed_code_is_noticed(source: Checkpoint, quantized: Checkpoint, ou
     tensors["model.layers.1.mlp.up_proj.weight"][3] ^= 1
     save_file(tensors, out / "model.safetensors")
     with pytest.raises(QuantizationError, match=r"model\.layers\.1\.mlp\.up_proj\.weight"):
-        nf4._assert_codes(source.path, out)
+        nf4._assert_codes(source, out)
 
 
 def test_a_changed_norm_is_noticed(source: Checkpoint, quantized: Checkpoint, out: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_changed_norm_is_noticed(source: Checkpoint, quantized: Checkpoint, ou
     tensors["model.norm.weight"][0] += 1
     save_file(tensors, out / "model.safetensors")
     with pytest.raises(QuantizationError, match=r"model\.norm\.weight"):
-        nf4._assert_codes(source.path, out)
+        nf4._assert_codes(source, out)
 
 
 def test_a_layer_left_in_full_precision_is_an_error(source: Checkpoint, placement: Placement, out: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_layer_left_in_full_precision_is_an_error(source: Checkpoint, placemen
     )
     AutoModelForCausalLM.from_pretrained(source.path, quantization_config=config, device_map="cpu").save_pretrained(out)
     with pytest.raises(QuantizationError, match=r"model\.layers\.0\.mlp\.up_proj"):
-        nf4._assert_codes(source.path, out)
+        nf4._assert_codes(source, out)
     with pytest.raises(QuantizationError, match=r"1 linear layers are not in nf4: model\.layers\.0\.mlp\.up_proj"):
         NF4().load(Checkpoint(path=out, digest="1" * 64, precision="nf4"), placement)
 

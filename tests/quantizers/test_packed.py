@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from unlearn_guard.errors import QuantizationError
-from unlearn_guard.quantizers.layers import tensor_files
+from unlearn_guard.quantizers.layers import directory_tensors
 from unlearn_guard.quantizers.packed import assert_computes, awq_weight, gptq_weight
 
 
@@ -28,7 +28,7 @@ def test_gptq_packs_eight_inputs_of_one_output(out: Path) -> None:
         },
         out / "model.safetensors",
     )
-    weight = gptq_weight(tensor_files(out), "l")
+    weight = gptq_weight(directory_tensors(out), "l")
     assert weight.shape == (8, 8)
     assert weight[:, 3].tolist() == [(code - 7) * 0.5 for code in range(8)]
 
@@ -46,7 +46,7 @@ def test_awq_packs_eight_interleaved_outputs_of_one_input(out: Path) -> None:
         },
         out / "model.safetensors",
     )
-    weight = awq_weight(tensor_files(out), "l")
+    weight = awq_weight(directory_tensors(out), "l")
     assert weight.tolist() == [[(code - 8) * 0.25 for code in range(8)]] * 2
 
 

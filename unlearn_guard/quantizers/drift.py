@@ -1,20 +1,19 @@
 """How far an edit moves the weights that NF4 quantizes, on base's own grid."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
 from unlearn_guard.quantizers.grid import EMPTY, GridCounts, count
-from unlearn_guard.quantizers.layers import linear_shapes, read_tensor, tensor_files
-from unlearn_guard.records import RATIO_OCTAVES, LayerDrift
+from unlearn_guard.quantizers.layers import linear_shapes, read_tensor, stored_tensors
+from unlearn_guard.records import RATIO_OCTAVES, Checkpoint, LayerDrift
 
 
-def layer_counts(base: Path, candidate: Path, progress: Callable[[int], None]) -> dict[str, GridCounts]:
+def layer_counts(base: Checkpoint, candidate: Checkpoint, progress: Callable[[int], None]) -> dict[str, GridCounts]:
     """The counts of every quantized layer, two tensors in memory at a time, in model order."""
-    base_files, candidate_files = tensor_files(base), tensor_files(candidate)
+    base_files, candidate_files = stored_tensors(base), stored_tensors(candidate)
     found: dict[str, GridCounts] = {}
-    for layer in linear_shapes(base):
+    for layer in linear_shapes(base.path):
         name = f"{layer}.weight"
         found[layer] = count(read_tensor(base_files, name), read_tensor(candidate_files, name))
         progress(1)

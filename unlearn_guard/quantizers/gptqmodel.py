@@ -14,10 +14,17 @@ import torch
 
 from unlearn_guard.errors import PluginError, QuantizationError
 from unlearn_guard.quantizers import worker
-from unlearn_guard.quantizers.layers import assert_complete, assert_untouched, linear_shapes, load_model, tensor_files
+from unlearn_guard.quantizers.layers import (
+    assert_complete,
+    assert_untouched,
+    directory_tensors,
+    linear_shapes,
+    load_model,
+    stored_tensors,
+)
 from unlearn_guard.quantizers.packed import assert_computes
 from unlearn_guard.quantizers.protocol import Calibration, Placement, directory_digest, largest_group
-from unlearn_guard.records import Checkpoint
+from unlearn_guard.records import Checkpoint, StoredTensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,7 +36,7 @@ class GPTQModelQuantizer:
     name: str
     bits = 4
     calibrated = True
-    weight: Callable[[Mapping[str, Path], str], torch.Tensor]
+    weight: Callable[[Mapping[str, StoredTensor], str], torch.Tensor]
 
     def recipe(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:
         """Format, group size, versions. PluginError without gptqmodel, QuantizationError where no group divides."""
@@ -57,11 +64,11 @@ class GPTQModelQuantizer:
         device = "cpu" if placement.device_map == "cpu" else "cuda"
         log = worker.quantize(self.name, checkpoint.path, out, calibration.texts, group=group, device=device)
         assert_no_fallback(self.name, log, shapes)
-        written = tensor_files(out)
+        written = directory_tensors(out)
         missing = [layer for layer in shapes if f"{layer}.qweight" not in written]
         if missing:
             raise QuantizationError(f"{self.name} left {len(missing)} layers unquantized: {', '.join(missing[:5])}")
-        source = tensor_files(checkpoint.path)
+        source = stored_tensors(checkpoint)
         # AWQ moves scales into the norms; embeddings and head are nobody's to touch.
         kept = [
             name
@@ -75,7 +82,7 @@ class GPTQModelQuantizer:
         """The model with the library's kernels, each layer of which computes what its codes on disk say."""
         self.recipe({})  # a clear word when the library is missing
         worker.prepare_environment()
-        files = tensor_files(checkpoint.path)
+        files = stored_tensors(checkpoint)
         layers = [name[: -len(".qweight")] for name in files if name.endswith(".qweight")]
         if not layers:
             raise QuantizationError(f"{checkpoint.path} holds no {self.name} weights")

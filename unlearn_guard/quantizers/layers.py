@@ -1,14 +1,15 @@
 """Which layers of a model are to be quantized, and the tensors of a directory, read one at a time."""
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
 
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers.protocol import Placement
+from unlearn_guard.records import Checkpoint, Span, StoredTensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,25 +29,64 @@ def linear_shapes(checkpoint: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def tensor_files(directory: Path) -> dict[str, Path]:
-    """Tensor name -> the safetensors file that holds it."""
-    found: dict[str, Path] = {}
+def stored_tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
+    """The parameters of a checkpoint by the model's own names; of a quantizer's directory, the names in its files."""
+    if checkpoint.tensors:
+        return {tensor.name: tensor for tensor in checkpoint.tensors}
+    return directory_tensors(checkpoint.path)
+
+
+def directory_tensors(directory: Path) -> dict[str, StoredTensor]:
+    """Every tensor of a directory's safetensors files, by the names in the files."""
+    found: dict[str, StoredTensor] = {}
     for file in sorted(directory.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as shard:
-            found.update(dict.fromkeys(shard.keys(), file))
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length))
+        header.pop("__metadata__", None)
+        for name, entry in header.items():
+            start, stop = (8 + length + offset for offset in entry["data_offsets"])
+            spans = (Span(file=file, start=start, stop=stop),)
+            found[name] = StoredTensor(name=name, dtype=entry["dtype"], shape=tuple(entry["shape"]), spans=spans)
     return found
 
 
-def read_tensor(files: Mapping[str, Path], name: str) -> torch.Tensor:
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
+
+
+def read_tensor(tensors: Mapping[str, StoredTensor], name: str) -> torch.Tensor:
     """One tensor from disk, in the dtype it is stored in. QuantizationError where it is not there."""
-    if name not in files:
+    if name not in tensors:
         raise QuantizationError(f"{name} is not among the tensors that were written")
-    with safe_open(files[name], framework="pt") as shard:
-        tensor: torch.Tensor = shard.get_tensor(name)
-    return tensor
+    tensor = tensors[name]
+    raw = bytearray(sum(span.stop - span.start for span in tensor.spans))
+    view, position = memoryview(raw), 0
+    for span in tensor.spans:
+        with span.file.open("rb") as stream:
+            stream.seek(span.start)
+            wanted = span.stop - span.start
+            if stream.readinto(view[position : position + wanted]) != wanted:
+                raise QuantizationError(f"{span.file}: {name} ends early")
+            position += wanted
+    if not raw:
+        return torch.empty(tensor.shape, dtype=_DTYPES[tensor.dtype])
+    return torch.frombuffer(raw, dtype=_DTYPES[tensor.dtype]).reshape(tensor.shape)
 
 
-def assert_untouched(source: Mapping[str, Path], written: Mapping[str, Path], names: list[str]) -> None:
+def assert_untouched(source: Mapping[str, StoredTensor], written: Mapping[str, StoredTensor], names: list[str]) -> None:
     """Refuse a quantized directory in which one of these tensors is not the source's.
 
     Its dtype may be a lower one (gptqmodel stores what an fp32 model does not quantize in bf16): then the

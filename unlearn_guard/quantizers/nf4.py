@@ -11,10 +11,11 @@ from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers.layers import (
     assert_complete,
     assert_untouched,
+    directory_tensors,
     linear_shapes,
     load_model,
     read_tensor,
-    tensor_files,
+    stored_tensors,
 )
 from unlearn_guard.quantizers.protocol import Calibration, Placement, directory_digest
 from unlearn_guard.records import Checkpoint
@@ -53,7 +54,7 @@ class NF4:
         )
         model.save_pretrained(out)
         del model
-        _assert_codes(checkpoint.path, out)
+        _assert_codes(checkpoint, out)
         return Checkpoint(path=out, digest=directory_digest(out), precision=self.name, method=checkpoint.method)
 
     def load(self, checkpoint: Checkpoint, placement: Placement) -> "PreTrainedModel":
@@ -84,12 +85,12 @@ class NF4:
         return model
 
 
-def _assert_codes(source: Path, written: Path) -> None:
+def _assert_codes(source: Checkpoint, written: Path) -> None:
     """Every linear layer's packed codes and block scales are what `quantize_4bit` makes of the source's weights."""
     from bitsandbytes.functional import quantize_4bit
 
-    source_files, written_files = tensor_files(source), tensor_files(written)
-    shapes = linear_shapes(source)
+    source_files, written_files = stored_tensors(source), directory_tensors(written)
+    shapes = linear_shapes(source.path)
     for layer in shapes:
         name = f"{layer}.weight"
         codes, state = quantize_4bit(read_tensor(source_files, name), blocksize=BLOCK, quant_type="nf4")

@@ -6,18 +6,18 @@ Read here independently of the library that wrote them, so that a reload can be 
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers.layers import read_tensor
+from unlearn_guard.records import StoredTensor
 
 _SHIFTS = torch.arange(0, 32, 4, dtype=torch.int32)
 _AWQ_ORDER = [0, 4, 1, 5, 2, 6, 3, 7]
 
 
-def gptq_weight(files: Mapping[str, Path], layer: str) -> torch.Tensor:
+def gptq_weight(files: Mapping[str, StoredTensor], layer: str) -> torch.Tensor:
     """The [in, out] fp32 weight that a GPTQ layer stands for. Its zero points are stored less one (format v1)."""
     packed, zeros = read_tensor(files, f"{layer}.qweight"), read_tensor(files, f"{layer}.qzeros")
     codes = ((packed[:, None, :] >> _SHIFTS[None, :, None]) & 15).reshape(-1, packed.shape[1])
@@ -26,7 +26,7 @@ def gptq_weight(files: Mapping[str, Path], layer: str) -> torch.Tensor:
     return (codes - zero[group]) * read_tensor(files, f"{layer}.scales").float()[group]
 
 
-def awq_weight(files: Mapping[str, Path], layer: str) -> torch.Tensor:
+def awq_weight(files: Mapping[str, StoredTensor], layer: str) -> torch.Tensor:
     """The [in, out] fp32 weight that an AWQ layer stands for."""
     packed, zeros = read_tensor(files, f"{layer}.qweight"), read_tensor(files, f"{layer}.qzeros")
     shifts = _SHIFTS[_AWQ_ORDER]

@@ -66,7 +66,12 @@ def encode(run: Run, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {**asdict(checkpoint), "path": str(checkpoint.path)}
+    return {
+        "path": str(checkpoint.path),
+        "digest": checkpoint.digest,
+        "precision": checkpoint.precision,
+        "method": checkpoint.method,
+    }
 
 
 def _check(check: Check) -> dict[str, Any]:
