@@ -9,9 +9,9 @@ import pytest
 
 from tests.oracles.made_evidence import VERDICTS, made_evidence
 from tests.oracles.made_scores import made_run, made_scores
-from unlearn_guard.attesting import attest, file_digests, verify
+from unlearn_guard.attesting import attest, verify
 from unlearn_guard.errors import UsageError
-from unlearn_guard.intake import open_checkpoint
+from unlearn_guard.intake import file_digests, open_checkpoint
 from unlearn_guard.organism import base_path
 from unlearn_guard.reports.attestation import read_statement, statement
 from unlearn_guard.runs.directory import write_run
@@ -47,7 +47,7 @@ def judged(tmp_path, candidate, opened):
         )
         run = replace(
             run,
-            candidate=replace(run.candidate, path=candidate, digest=digest),
+            candidate=replace(run.candidate, path=candidate, digest=digest, files=file_digests(candidate)),
             policy=replace(run.policy, digest="sha256:" + "cd" * 32),
             measurements=measured,
             verdict=replace(run.verdict, checks=checks),
@@ -99,27 +99,54 @@ def test_a_statement_names_bytes_run_policy_and_tests(judged, candidate, out):
     assert predicate["configuration"][0]["digest"] == {"sha256": run}
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "modeling_x.py", "original/consolidated.00.pth", "q/m.gguf"])
-def test_a_model_that_nobody_opened_is_not_vouched_for(judged, candidate, out, name):
+WEIGHTS = b"\x00\x01 not a text"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pytorch_model.bin", "modeling_x.py", "original/consolidated.00.pth", "q/m.gguf", "consolidated.safetensors"),
+        *("weights.dat", ".cache/model.safetensors", ".git/objects/ab", "README.md/model.safetensors", "notes.txt"),
+        *(".cache/huggingface/model.safetensors", "onnx/model.onnx_data", "LICENSE"),
+    ],
+)
+def test_what_was_not_judged_is_neither_attested_nor_verified(judged, candidate, out, name):
     run_dir = judged()
-    (candidate / name).parent.mkdir(exist_ok=True)
-    (candidate / name).write_bytes(b"x")
-    with pytest.raises(UsageError, match="no statement can speak for") as caught:
-        attest(run_dir, out)
-    assert name in str(caught.value)
-    assert not out.exists()
-    (candidate / name).rename(candidate / "LICENSE")
     attest(run_dir, out)
+    (candidate / name).parent.mkdir(exist_ok=True, parents=True)
+    (candidate / name).write_bytes(WEIGHTS)
+    for call in (lambda: attest(run_dir, out.with_name("second.json")), lambda: verify(out, candidate)):
+        with pytest.raises(UsageError, match="not judged") as caught:
+            call()
+        assert name in str(caught.value)
+    assert not out.with_name("second.json").exists()
 
 
-def test_digests_are_model_signing_s(candidate):
-    from model_signing import hashing
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "LICENSE", "USE_POLICY.md", ".gitattributes", ".cache/huggingface/download/config.json.metadata"],
+)
+def test_small_texts_may_lie_beside_what_was_judged(judged, candidate, out, name):
+    run_dir = judged()
+    (candidate / name).parent.mkdir(exist_ok=True, parents=True)
+    (candidate / name).write_text("a card")
+    attest(run_dir, out)
+    assert verify(out, candidate).verdict == "passed"
+    assert name not in verify(out, candidate).files
+    (candidate / name).write_bytes(b"a" * (2**20 + 1))
+    with pytest.raises(UsageError, match="not judged"):
+        verify(out, candidate)
+    (candidate / name).unlink()
+    (candidate / name).symlink_to(out)
+    with pytest.raises(UsageError, match="not judged"):
+        verify(out, candidate)
 
-    (candidate / "sub").mkdir()
-    (candidate / "sub" / "more.txt").write_text("x")
-    (candidate / ".gitignore").write_text("x")
-    theirs = {each.identifier: each.digest.digest_hex for each in hashing.hash(candidate).resource_descriptors()}
-    assert file_digests(candidate) == theirs
+
+def test_a_run_that_names_no_files_is_not_attested(judged, candidate, out):
+    run_dir = judged()
+    edited(run_dir / "run.json", lambda held: held["candidate"].update(files={}))
+    with pytest.raises(UsageError, match="does not say which files"):
+        attest(run_dir, out)
 
 
 def test_the_statement_is_in_toto_s_own():
@@ -181,7 +208,7 @@ def test_a_candidate_that_changed_since_is_not_attested(judged, candidate, out):
     data = bytearray((candidate / "model.safetensors").read_bytes())
     data[-3] ^= 1
     (candidate / "model.safetensors").write_bytes(data)
-    with pytest.raises(UsageError, match="is not the candidate"):
+    with pytest.raises(UsageError, match="is not what .* judged"):
         attest(run_dir, out)
     assert not out.exists()
 

@@ -3,17 +3,23 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import Defect, PluginError, UsageError
+from unlearn_guard.intake.folder import is_small_text
 from unlearn_guard.reports.attestation import Claim, read_statement, statement
 from unlearn_guard.runs import strict_json
 from unlearn_guard.runs.atomic import write_bytes
 
-IGNORED = (".git", ".gitattributes", ".github", ".gitignore", ".eval_results", "README.md", ".cache")
-"""Left out of a statement: what `model_signing` leaves out, and the card, which tells of the verdict and follows it."""
+BESIDE = re.compile(
+    r"(README|LICENSE|NOTICE|CHANGELOG|USE_POLICY)(\.[A-Za-z0-9]{1,8})?|[^/]{1,64}\.md|\.gitattributes|\.gitignore"
+    r"|\.cache/huggingface/.*|\.eval_results/[^/]*\.yaml",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What may lie beside the judged files if it is a small text: the card, the licence, what hub clients leave behind."""
 
 _MOST = 64 * 2**20
 
@@ -21,33 +27,21 @@ _MOST = 64 * 2**20
 def attest(run_dir: Path, out: Path, *, candidate: str | None = None, key: Path | None = None) -> tuple[Path, ...]:
     """Write the statement of a run and, with a private key, `<out>.sig` beside it; returns the files.
 
-    The candidate is opened as `check` opens it and must still be the one that was judged. Raises UsageError
-    where it is not, or holds pickles, code or other models beside what was judged; PluginError where signing is not
-    installed.
+    The statement speaks of the files that `check` sealed, by the digests in run.json, and the candidate must hold
+    exactly these now. Raises UsageError naming each that is missing or differs, and each that was not judged;
+    PluginError where signing is not installed.
     """
-    from unlearn_guard.intake import assert_unchanged, may_run, open_checkpoint
     from unlearn_guard.reporting import read_evidence
 
     evidence = read_evidence(run_dir)
     judged = evidence.run.candidate
-    intake = open_checkpoint(candidate or str(judged.path))
-    if intake.checkpoint.digest != judged.digest:
-        raise UsageError(
-            f"{intake.location} is not the candidate that {run_dir} judged",
-            [Defect(where="digest", found=intake.checkpoint.digest, expected=judged.digest)],
-            fix="Give the judged candidate with --candidate, or check this one.",
-        )
-    files = file_digests(intake.checkpoint.path)
-    assert_unchanged(intake)
-    # `verify` says of every file that it was judged; these nobody opened, and nobody knows who changed them since.
-    defects = [
-        Defect(where=name, found="a model or code that was never opened", expected="only what was judged")
-        for name in files
-        if name not in intake.names and may_run(name)
-    ]
-    if defects:
-        fix = "Take them out of what is released, then attest again: the judged files stay as they are."
-        raise UsageError(f"{intake.location} holds what no statement can speak for", defects, fix=fix)
+    files = dict(judged.files)
+    if not files:
+        raise UsageError(f"{run_dir} does not say which files it judged", fix="Run check again: it records them.")
+    place = Path(candidate) if candidate else judged.path
+    if defects := _other_bytes(files, place):
+        fix = "Let `check --release DIR` write the judged files alone, and give DIR with --candidate; or check again."
+        raise UsageError(f"{place} is not what {run_dir} judged, and nothing else", defects, fix=fix)
     data = (json.dumps(statement(evidence, files), indent=1, allow_nan=False) + "\n").encode()
     read_statement(data, str(out))
     write_bytes(out, data)
@@ -63,16 +57,7 @@ def verify(path: Path, checkpoint: Path, *, public_key: Path | None = None) -> C
     if public_key is not None:
         _assert_signed(path, public_key)
     claim = read_statement(_read(path), str(path))
-    found = file_digests(checkpoint)
-    defects = [
-        Defect(where=name, found="no such file" if name not in found else found[name][:16], expected=digest[:16])
-        for name, digest in sorted(claim.files.items())
-        if found.get(name) != digest
-    ]
-    defects += [
-        Defect(where=name, found="a file that was not judged", expected="none")
-        for name in sorted(found.keys() - claim.files.keys())
-    ]
+    defects = _other_bytes(claim.files, checkpoint)
     if defects:
         raise UsageError(
             f"{checkpoint} holds other bytes than those that were judged", defects, fix="Run check on them."
@@ -80,11 +65,22 @@ def verify(path: Path, checkpoint: Path, *, public_key: Path | None = None) -> C
     return claim
 
 
-def file_digests(directory: Path) -> dict[str, str]:
-    """sha256 of each file below `directory`, by its path with forward slashes; links are read, IGNORED left out."""
+def _other_bytes(judged: Mapping[str, str], directory: Path) -> list[Defect]:
+    """Each judged file that is missing or differs, and each file beside them that may not stand there."""
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory")
-    return {path.relative_to(directory).as_posix(): _sha256(path) for path in sorted(_files(directory))}
+    paths = {path.relative_to(directory).as_posix(): path for path in _files(directory)}
+    found = {name: _sha256(paths[name]) for name in judged if name in paths}
+    defects = [
+        Defect(where=name, found=found[name][:16] if name in found else "no such file", expected=digest[:16])
+        for name, digest in sorted(judged.items())
+        if found.get(name) != digest
+    ]
+    return defects + [
+        Defect(where=name, found="a file that was not judged", expected="none, or a small text such as README.md")
+        for name, path in sorted(paths.items())
+        if name not in judged and not (BESIDE.fullmatch(name) and is_small_text(path))
+    ]
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -92,13 +88,10 @@ def _files(directory: Path) -> Iterator[Path]:
         raise error
 
     for folder, folders, names in os.walk(directory, onerror=fail):
-        if Path(folder) == directory:
-            folders[:] = [name for name in folders if name not in IGNORED]
-            names = [name for name in names if name not in IGNORED]
         linked = [name for name in folders if (Path(folder) / name).is_symlink()]
         if linked:
             raise UsageError(f"{Path(folder) / linked[0]} is a linked folder", fix="Copy it into the checkpoint.")
-        for name in names:
+        for name in sorted(names):
             path = Path(folder) / name
             if not path.is_file():
                 raise UsageError(f"{path} is neither a file nor a folder", fix="Remove it, or judge a clean copy.")

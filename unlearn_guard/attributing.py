@@ -11,8 +11,7 @@ from unlearn_guard.attribution.graph import EdgeSet
 from unlearn_guard.attribution.prompts import Pair, lettered_pair, read_pairs, swapped_pairs
 from unlearn_guard.attribution.scores import ItemScores
 from unlearn_guard.errors import SuiteError, UsageError, near
-from unlearn_guard.intake import Intake, assert_tensors, assert_unchanged, expected_tensors
-from unlearn_guard.measuring import open_tokenizer
+from unlearn_guard.intake import Intake, open_tokenizer
 from unlearn_guard.quantizers.protocol import Placement
 from unlearn_guard.records import FULL
 from unlearn_guard.registry import quantizer
@@ -67,7 +66,6 @@ def attribute_model(
     """
     if (suite is None) == (pairs is None):
         raise UsageError("attribution needs prompt pairs", fix="Give either --suite NAME or --pairs FILE.jsonl.")
-    assert_tensors(intake, expected_tensors(intake.checkpoint.path))
     tokenizer = open_tokenizer(intake.checkpoint.path)
     if pairs is not None:
         known = {pairs.stem: read_pairs(pairs, tokenizer)}
@@ -77,7 +75,6 @@ def attribute_model(
     if name not in known:
         raise UsageError(f"there are no prompt pairs for task {name!r}", fix=near(name, known) or "The suite has none.")
     model = quantizer(FULL).load(intake.checkpoint, placement)
-    assert_unchanged(intake)
     scores = attribute(model, known[name], edges=EdgeSet(edges), steps=steps)
     if faithful is None:
         return name, scores, None

@@ -99,6 +99,12 @@ def _printable(text: str) -> str:
 )
 @click.option("--apply-chat-template", is_flag=True, help="Ask through base's chat template, as deployed.")
 @click.option("--out", type=PATH, help="The run directory.  [default: runs/NAME-DIGEST]")
+@click.option(
+    "--release",
+    type=PATH,
+    metavar="DIR",
+    help="Where it passes, write the files that were judged, and no others, here.",
+)
 @click.option("--junitxml", type=PATH, metavar="FILE", help="Also write one JUnit case a limit.")
 @finding
 @measuring

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from unlearn_guard.chatter import chatter_to, terminal
-from unlearn_guard.errors import ExitStatus
+from unlearn_guard.errors import CheckpointError, ExitStatus
 from unlearn_guard.request import Request
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> Ex
     with Bars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars:
         run, directory = check(request, bars)
     render(run, Console(), directory)
+    if request.release is not None:
+        told = (
+            f"released: {request.release}" if run.verdict.passed else f"not released: nothing is in {request.release}"
+        )
+        click.echo(told, err=True)
     if junitxml is not None:
         from unlearn_guard.pytest_plugin import write_junit
 
@@ -120,10 +125,12 @@ def verify_command(statement: Path, checkpoint: Path, public_key: Path | None) -
 
 
 def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
-    """Print what intake knows of a checkpoint, and how it differs from base."""
-    from unlearn_guard.intake import inspection, open_checkpoint
+    """Print what intake knows of a checkpoint, and how it differs from base; a defect ends it as it ends `check`."""
+    from unlearn_guard.intake import inspection, open_checkpoint, with_parameters
 
-    found = inspection(open_checkpoint(checkpoint), open_checkpoint(base) if base else None)
+    with chatter_to(Path(os.devnull)):
+        opened = [with_parameters(open_checkpoint(each)) for each in (checkpoint, base) if each]
+        found = inspection(*opened)
     console = Console()
     facts = Table(show_header=False, box=None, pad_edge=False)
     for label, text in found.facts:
@@ -137,7 +144,9 @@ def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
             relative = "-" if update.relative is None else f"{update.relative:.2e}"
             table.add_row(escape(update.name), str(update.changed), relative)
         console.print(table)
-    return ExitStatus.PASSED
+    if found.difference is None or not found.difference.defects:
+        return ExitStatus.PASSED
+    raise CheckpointError("`check` would refuse the two", list(found.difference.defects))
 
 
 def attribute_command(
@@ -148,10 +157,10 @@ def attribute_command(
     from unlearn_guard.attribution.circuit import mlp_circuit
     from unlearn_guard.attribution.scores import write_scores
     from unlearn_guard.environment import choose_device, choose_dtype, device_map
-    from unlearn_guard.intake import open_checkpoint
+    from unlearn_guard.measuring import open_sealed
     from unlearn_guard.quantizers.protocol import Placement
 
-    intake = open_checkpoint(model)
+    intake = open_sealed(model)
     chosen = choose_device(device)
     placement = Placement(device_map=device_map(chosen), dtype=choose_dtype(dtype, chosen))
     with chatter_to(Path(os.devnull)):

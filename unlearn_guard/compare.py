@@ -59,17 +59,16 @@ class Plan:
 
 def plan(asked: Comparison) -> Plan:
     """What `compare` would do. Raises UsageError for all that it would refuse."""
-    from unlearn_guard.intake import assert_tensors, expected_tensors, open_checkpoint
+    from unlearn_guard.intake import open_checkpoint, with_parameters
 
-    base = open_checkpoint(asked.base)
-    assert_tensors(base, expected_tensors(base.checkpoint.path))
+    base = with_parameters(open_checkpoint(asked.base))
     made = cells(asked, base)
     if not made:
         raise UsageError("there is no cell to measure", fix="Name methods and suites, and a part that is not empty.")
     if asked.remote is not None:
         meet(asked.remote, {cell.folder: cell.asked for cell in made})
     weights = sum(tensor.elements for tensor in base.tensors)
-    stored = sum(state.size for state in base.files)
+    stored = base.stored_bytes
     found = {cell.folder: result for cell in made if (result := cell.found()) is not None}
     return Plan(asked=asked, cells=made, found=found, bytes_a_cell=_LIBRARIES + stored + _BYTES_A_WEIGHT * weights)
 

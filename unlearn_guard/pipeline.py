@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unlearn_guard.chatter import chatter_to
+from unlearn_guard.deployed_items import assert_same_ids
 from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
 from unlearn_guard.erasure import PRECISIONS, Attributed, Erasure
 from unlearn_guard.errors import MeasurementError, UsageError
-from unlearn_guard.intake import Intake, assert_comparable, assert_tensors, compare, expected_tensors, open_checkpoint
+from unlearn_guard.intake import Intake, assert_comparable, assert_reads_alike, compare, open_tokenizer, write_release
 from unlearn_guard.judging.derive import derive, unknown
 from unlearn_guard.judging.draft import PolicyDraft
 from unlearn_guard.judging.gate import judge
@@ -29,14 +30,14 @@ from unlearn_guard.measuring import (
     Stopwatch,
     assert_made_from,
     assert_precisions,
-    open_tokenizer,
+    open_sealed,
 )
 from unlearn_guard.quantizers.protocol import Calibration, Placement
 from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.registry import quantizer
 from unlearn_guard.reporting import write_report
-from unlearn_guard.request import Request, Settled, settle
+from unlearn_guard.request import Request, Settled, assert_new, settle
 from unlearn_guard.runs.claim import claim
 from unlearn_guard.runs.directory import ATTRIBUTION, LOG, WEIGHTS, abandon, clear, write_run
 from unlearn_guard.runs.drift_file import write_drift
@@ -58,9 +59,10 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
     draft = read_policy(request.policy)
     watch.progress.plan(0)
     with watch.stage("open candidate"):
-        candidate = open_checkpoint(request.checkpoint)
+        candidate = open_sealed(request.checkpoint)
     settled = settle(request, draft, candidate)
-    out = request.out or Path("runs") / f"{candidate.checkpoint.path.name}-{candidate.checkpoint.digest[:12]}"
+    assert_new(request.release)
+    out = request.out or Path("runs") / f"{candidate.place.directory.name}-{candidate.checkpoint.digest[:12]}"
     with claim(out):
         log = out / LOG
         try:
@@ -73,6 +75,8 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
             write_drift(out / WEIGHTS, ready.bench.drift, base=run.base.digest, candidate=run.candidate.digest)
             write_run(run, scores, out)
             write_report(out)
+            if request.release is not None and run.verdict.passed:
+                write_release(ready.candidate.checkpoint.path, ready.candidate.sealed, request.release)
             return run, out
         except UsageError:
             abandon(out)
@@ -110,6 +114,8 @@ def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: 
         chat = Chat(open_tokenizer(base.checkpoint.path)) if request.apply_chat_template else None
         rendered = render(suite, limit=request.limit, seed=request.seed, data_dir=request.data_dir, chat=chat)
     bench = _bench(request, settled, rendered, base, watch)
+    for intake in (candidate, *artifacts.values()):
+        assert_same_ids(rendered, bench.tokenizer, open_tokenizer(intake.checkpoint.path), intake.location)
     return Ready(
         candidate=candidate,
         artifacts=artifacts,
@@ -149,9 +155,9 @@ def _measure(
     run = Run(
         suite=ready.settled.suite,
         policy=ready.policy,
-        base=base,
-        candidate=candidate,
-        retrained=retrained,
+        base=bench.base.named,
+        candidate=ready.candidate.named,
+        retrained=ready.retrained.named if ready.retrained is not None else None,
         prompts=bench.rendered.prompts(bench.tokenizer),
         tasks=bench.rendered.records,
         measurements=measurements,
@@ -170,13 +176,11 @@ def _open_others(
     request: Request, settled: Settled, candidate: Intake
 ) -> tuple[Intake, Mapping[str, Intake], tuple[str, ...]]:
     """Base and the ready-made artifacts, each held against the candidate."""
-    base = open_checkpoint(settled.base)
-    assert_comparable(base, candidate)
-    expected = expected_tensors(base.checkpoint.path)
-    assert_tensors(base, expected)
-    assert_tensors(candidate, expected)
-    artifacts = {name: open_checkpoint(path, precision=name) for name, path in request.artifacts.items()}
-    notes = [note for artifact in artifacts.values() for note in assert_made_from(artifact, candidate)]
+    base = open_sealed(settled.base)
+    notes = list(assert_comparable(base, candidate).notes)
+    artifacts = {name: open_sealed(path, precision=name) for name, path in request.artifacts.items()}
+    for artifact in artifacts.values():
+        notes += [*assert_made_from(artifact, candidate), *assert_reads_alike(base, artifact), *artifact.notes]
     return base, artifacts, tuple(notes)
 
 
@@ -185,11 +189,9 @@ def _open_retrained(request: Request, base: Intake, candidate: Intake, watch: St
     if request.retrained is None:
         return None
     with watch.stage("open retrained"):
-        retrained = open_checkpoint(request.retrained)
-        # Its own chat template is of no account: all are asked through base's.
+        retrained = open_sealed(request.retrained)
         if defects := compare(base, retrained).defects:
             raise UsageError(f"--retrained {retrained.location} cannot be compared with base", defects)
-        assert_tensors(retrained, expected_tensors(base.checkpoint.path))
         for who, other in (("base", base), ("the candidate", candidate)):
             if not compare(other, retrained).changed:
                 raise UsageError(

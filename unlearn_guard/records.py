@@ -61,6 +61,23 @@ class Outcome(StrEnum):
     UNMEASURED = "unmeasured"
 
 
+TORCH_NAMES: Mapping[str, str] = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+}
+"""What torch calls the dtypes of safetensors."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """Bytes `start` to `stop` of a file."""
@@ -89,7 +106,7 @@ class Checkpoint:
     """A model on disk that passed intake: a directory, and the digest of every byte that shapes its answers.
 
     `tensors` is the one list of its parameters, each once under the model's own name, whatever the files call them;
-    empty for a directory that a quantizer wrote.
+    empty for a directory that a quantizer wrote. `files` are the names and sha256 of the files that were judged.
     """
 
     path: Path
@@ -97,6 +114,7 @@ class Checkpoint:
     precision: str = FULL
     method: str | None = None
     tensors: tuple[StoredTensor, ...] = field(default=(), compare=False, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

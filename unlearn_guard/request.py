@@ -32,6 +32,7 @@ class Request:
     precisions: tuple[str, ...] | None = None
     artifacts: Mapping[str, str] = field(default_factory=dict)
     out: Path | None = None
+    release: Path | None = None
     device: str = "auto"
     dtype: str = "auto"
     batch_size: int = 64
@@ -46,6 +47,12 @@ class Request:
     def policy(self) -> str:
         """The policy to judge by: the one named, else thresholds.yaml in the working directory, else `paper`."""
         return self.thresholds or (f"./{DEFAULT_POLICY}" if DEFAULT_POLICY.is_file() else "paper")
+
+
+def assert_new(release: Path | None) -> None:
+    """Raise UsageError for a release directory that already holds something: nothing of anybody's is overwritten."""
+    if release is not None and release.exists() and (not release.is_dir() or any(release.iterdir())):
+        raise UsageError(f"--release {release} is not an empty directory", fix="Give a new one.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

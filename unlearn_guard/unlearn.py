@@ -19,8 +19,8 @@ from unlearn_guard.attributing import suite_pairs
 from unlearn_guard.attribution.prompts import Pair
 from unlearn_guard.environment import choose_device, seed_everything, versions
 from unlearn_guard.errors import StorageError, SuiteError, UsageError, near
-from unlearn_guard.intake import Intake, assert_tensors, assert_unchanged, expected_tensors, open_checkpoint
-from unlearn_guard.measuring import open_tokenizer
+from unlearn_guard.intake import Intake, open_tokenizer
+from unlearn_guard.measuring import open_sealed
 from unlearn_guard.organism import EMBEDDED
 from unlearn_guard.records import Source
 from unlearn_guard.registry import method as find_method
@@ -70,8 +70,7 @@ def unlearn(request: UnlearnRequest, listener: Listener | None = None) -> Made:
     suite = load_suite(request.suite, request.tasks_dirs)
     found = suite.unlearn.hyperparameters.get(request.method, {}) if suite.unlearn else {}
     configured = configure(made, request.method, found, request.settings)
-    base = open_checkpoint(request.base)
-    assert_tensors(base, expected_tensors(base.checkpoint.path))
+    base = open_sealed(request.base)
     tokenizer = open_tokenizer(base.checkpoint.path)
     corpora = _corpora(request, suite, tokenizer)
     manifest = _manifest(request, base, suite, hyperparameters(configured), corpora)
@@ -80,7 +79,6 @@ def unlearn(request: UnlearnRequest, listener: Listener | None = None) -> Made:
     session = Session(listener=listener, folder=state, fingerprint=_digest(manifest, source, versions()))
     seed_everything(request.seed)
     model = _load(base, choose_device(request.device))
-    assert_unchanged(base)
     with opened(session):
         configured.unlearn(model, corpora, seed=request.seed)
     changed = _publish(model, base, request.out, {**manifest, "curve": _thinned(session.curve)})
@@ -203,7 +201,7 @@ def _publish(model: Any, base: Intake, out: Path, manifest: Mapping[str, Any]) -
     try:
         shutil.rmtree(part, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True)
-        changed = write_candidate(model, base.checkpoint.path, list(base.names), part, manifest)
+        changed = write_candidate(model, base.checkpoint, base.copies, list(base.sealed), part, manifest)
         part.replace(out)
     except OSError as error:
         raise StorageError(f"{out} could not be written: {error}") from error

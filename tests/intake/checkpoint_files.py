@@ -25,9 +25,16 @@ TOKENIZER = {
     "version": "1.0",
     "truncation": None,
     "padding": None,
-    "added_tokens": [{"id": 0, "content": "<unk>", "special": True}],
+    "added_tokens": [
+        {"id": 0, "content": "<unk>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        | {"special": True}
+    ],
     "pre_tokenizer": {"type": "Whitespace"},
-    "model": {"type": "WordLevel", "vocab": {f"w{i}": i for i in range(VOCABULARY)}, "unk_token": "<unk>"},
+    "model": {
+        "type": "WordLevel",
+        "vocab": {"<unk>": 0} | {f"w{i}": i for i in range(1, VOCABULARY)},
+        "unk_token": "<unk>",
+    },
 }
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "U8": 1, "I64": 8, "F8_E4M3": 1, "F8_E5M2": 1}
 Raw = Mapping[str, tuple[str, tuple[int, ...], bytes]]

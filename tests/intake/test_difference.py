@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,14 @@ from checkpoint_files import CONFIG, TOKENIZER, write
 from checkpoint_files import weights as made
 
 from unlearn_guard.errors import CheckpointError
-from unlearn_guard.intake import Intake, assert_comparable, compare, inspection, open_checkpoint
+from unlearn_guard.intake import Intake, assert_comparable, compare, inspection, open_checkpoint, with_parameters
 from unlearn_guard.intake import updates as updates_module
 
 NORM, HEAD = "model.norm.weight", "lm_head.weight"
+
+
+def opened(path: Path) -> Intake:
+    return with_parameters(open_checkpoint(path))
 
 
 def numbers(values: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
@@ -23,12 +28,12 @@ def numbers(values: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
 
 @pytest.fixture
 def base(tmp_path: Path) -> Intake:
-    return open_checkpoint(write(tmp_path / "base", {**made(), NORM: numbers(np.full(16, 3.0))}))
+    return opened(write(tmp_path / "base", {**made(), NORM: numbers(np.full(16, 3.0))}))
 
 
 def candidate(tmp_path: Path, tensors: dict | None = None, **documents: object) -> Intake:
     edited = {**made(), NORM: numbers(np.array([3.0] * 15 + [7.0])), **(tensors or {})}
-    return open_checkpoint(write(tmp_path / "candidate", edited, **documents))
+    return opened(write(tmp_path / "candidate", edited, **documents))
 
 
 def why_not(base: Intake, other: Intake) -> str:
@@ -77,27 +82,62 @@ def test_a_cast_is_no_edit_either_way(tmp_path: Path, base: Intake, dtype: torch
     for key, (_, shape, raw) in {**made(), NORM: numbers(np.full(16, 3.0))}.items():
         tensor = torch.frombuffer(bytearray(raw), dtype=torch.float32).to(dtype)
         cast[key] = (name, shape, tensor.view(torch.uint8).numpy().tobytes())
-    other = open_checkpoint(write(tmp_path / "cast", cast))
+    other = opened(write(tmp_path / "cast", cast))
     assert "nothing was unlearned" in why_not(base, other)
     assert "nothing was unlearned" in why_not(other, base)
     assert compare(base, other).notes == (f"21 tensors are {name}, base's are F32",)
     cast[NORM] = numbers(np.array([3.0] * 15 + [3.1]))
-    assert assert_comparable(base, open_checkpoint(write(tmp_path / "edited", cast))).changed == (NORM,)
+    assert assert_comparable(base, opened(write(tmp_path / "edited", cast))).changed == (NORM,)
 
 
 def test_another_architecture_is_one_clear_list(tmp_path: Path, base: Intake) -> None:
-    changes = {"num_attention_heads": 4, "num_key_value_heads": 4, "rope_theta": 5e5}
-    text = why_not(
-        base, candidate(tmp_path, {HEAD: numbers(np.zeros((31, 16))), "new": numbers(np.zeros(2))}, config=changes)
-    )
+    changes = {"num_attention_heads": 4, "num_key_value_heads": 4, "rope_theta": 5e5, "head_dim": 4}
+    text = why_not(base, candidate(tmp_path, config=changes))
     for part in (
         "num_attention_heads: found 4; expected base's 2",
         "num_key_value_heads",
-        "rope_theta",
-        "tensor 'lm_head.weight': found shape [31, 16]; expected base's shape [32, 16]",
-        "tensor 'new'",
+        "rope_parameters: found {'rope_theta': 500000.0",
     ):
         assert part in text, text
+
+
+def test_other_shapes_are_named_one_by_one(tmp_path: Path, base: Intake) -> None:
+    wide = {"model.embed_tokens.weight": numbers(np.zeros((40, 16))), HEAD: numbers(np.zeros((40, 16)))}
+    text = why_not(base, candidate(tmp_path, wide, config={"vocab_size": 40}))
+    assert "tensor 'lm_head.weight': found shape [40, 16]; expected base's shape [32, 16]" in text
+    assert "vocab_size: found 40; expected base's 32" in text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pad_token_id": 3, "bos_token_id": 4, "eos_token_id": [2]},
+        {"unsloth_version": "2026.4.5", "unsloth_fixed": True, "anything": {"nested": [1, None]}},
+        {"attention_dropout": 0, "rope_theta": 10000, "rms_norm_eps": 1e-6},
+        {"hidden_act": "swish", "use_cache": False, "architectures": ["FSDPLlamaForCausalLM"]},
+        {"rope_scaling": {"rope_type": "linear", "factor": 1.0}},
+    ],
+)
+def test_what_shapes_no_answer_is_a_note(tmp_path: Path, base: Intake, changes: dict) -> None:
+    generation = {"eos_token_id": None}
+    other = candidate(tmp_path, config=changes)
+    for each in (base.checkpoint.path, other.checkpoint.path):
+        (each / "generation_config.json").write_text(json.dumps(generation))
+    assert assert_comparable(opened(base.checkpoint.path), opened(other.checkpoint.path)).defects == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"rms_norm_eps": 1e-5}, "rms_norm_eps"),
+        ({"hidden_act": "gelu"}, "hidden_act"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, "rope_parameters"),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 1.0}}, "rope_parameters"),
+        ({"max_position_embeddings": 8}, "max_position_embeddings"),
+    ],
+)
+def test_what_is_computed_is_a_defect(tmp_path: Path, base: Intake, changes: dict, named: str) -> None:
+    assert f"config.json: {named}: found" in why_not(base, candidate(tmp_path, config=changes))
 
 
 def test_another_spelling_of_the_same_config_is_no_difference(tmp_path: Path, base: Intake) -> None:
@@ -109,23 +149,100 @@ def test_another_spelling_of_the_same_config_is_no_difference(tmp_path: Path, ba
         "dtype": "float32",
     }
     (other.checkpoint.path / "config.json").write_text(json.dumps(newer))
-    assert assert_comparable(base, open_checkpoint(other.checkpoint.path)).defects == ()
+    assert assert_comparable(base, opened(other.checkpoint.path)).defects == ()
 
 
 def test_another_tokenizer_is_refused_a_rewritten_one_noted(tmp_path: Path, base: Intake) -> None:
     other = candidate(tmp_path)
     (other.checkpoint.path / "tokenizer.json").write_text(json.dumps(TOKENIZER, indent=2))
-    assert "differ from base's in bytes" in assert_comparable(base, open_checkpoint(other.checkpoint.path)).notes[0]
+    (note,) = assert_comparable(base, opened(other.checkpoint.path)).notes
+    assert "what it does to a text does not" in note
     swapped = dict(TOKENIZER["model"]["vocab"], w1=2, w2=1)
-    other = candidate(
-        tmp_path, tokenizer={"model": {**TOKENIZER["model"], "vocab": swapped}}, settings={"add_bos_token": True}
-    )
-    text = why_not(base, other)
-    assert "tokenizer: found other tokens or rules (32 ids; base has 32)" in text
-    assert "add_bos_token: found True; expected base's None" in text
+    other = candidate(tmp_path, tokenizer={"model": {**TOKENIZER["model"], "vocab": swapped}})
+    assert "tokenizer: model (tokenizer.json): found other tokens or rules; expected base's" in why_not(base, other)
 
 
-def test_another_template_is_refused_unless_allowed(tmp_path: Path, base: Intake) -> None:
-    other = candidate(tmp_path, settings={"chat_template": "{{ messages }}"})
-    assert "chat template: found one of 14 characters; expected base's (none)" in why_not(base, other)
-    assert assert_comparable(base, other, allow_template=True).template is not None
+ADDED = {"content": "w9", "single_word": True, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+CONTROL = {**ADDED, "content": "<|pad|>", "special": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"added_tokens_decoder": {"31": ADDED}}, r"added token 9 \(tokenizer_config.json: 'added_tokens_decoder'"),
+        ({"extra_special_tokens": ["w9 w8"]}, r"added token 32 \(tokenizer_config.json: 'extra_special_tokens'"),
+        ({"additional_special_tokens": ["w9 w8"]}, r"added token 32 \(tokenizer_config.json: 'additional_special"),
+        ({"bos_token": "w3"}, r"bos_token_id \(tokenizer_config.json: 'bos_token'\): found 3; expected base's None"),
+        ({"eos_token": "w3"}, "eos_token_id"),
+        ({"pad_token": "w3"}, "pad_token_id .* found 'w3', an ordinary token"),
+        ({"split_special_tokens": True}, "split_special_tokens"),
+        ({"tokenizer_class": "BertTokenizer"}, "tokenizer"),
+        ({"chat_template": "{{ messages }}"}, "chat template"),
+        ({"chat_template": [{"name": "tool_use", "template": "{{ messages }}"}]}, "chat template"),
+    ],
+)
+def test_what_the_loaded_tokenizer_does_otherwise_is_a_defect(
+    tmp_path: Path, base: Intake, settings: dict, named: str
+) -> None:
+    assert re.search(named, why_not(base, candidate(tmp_path, settings=settings)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("special_tokens_map.json", '{"bos_token": "w3"}'),
+        ("added_tokens.json", '{"w9 w8": 32}'),
+        ("chat_template.jinja", "{{ messages }}"),
+        ("additional_chat_templates/default.jinja", "{{ messages }}"),
+    ],
+)
+def test_files_that_change_the_loaded_tokenizer_are_named(tmp_path: Path, base: Intake, name: str, text: str) -> None:
+    other = candidate(tmp_path)
+    (other.checkpoint.path / name).parent.mkdir(exist_ok=True)
+    (other.checkpoint.path / name).write_text(text)
+    found = compare(base, opened(other.checkpoint.path))
+    assert found.defects or name == "added_tokens.json", found
+    assert all(name in each.where for each in found.defects)
+
+
+def test_a_padding_token_is_a_note(tmp_path: Path, base: Intake) -> None:
+    settings = {"pad_token": "<|pad|>", "padding_side": "left", "model_max_length": 64}
+    other = candidate(tmp_path, settings=settings, config={"vocab_size": 32})
+    found = compare(base, other)
+    assert found.defects == ()
+    assert any("padded with '<|pad|>'" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"eos_token_id": [2, 5]}, r"eos_token_id: found end ids \[2, 5\]; expected base's \[2\]"),
+        ({"bad_words_ids": [[5]]}, "bad_words_ids"),
+        ({"suppress_tokens": [5, 6]}, "suppress_tokens"),
+        ({"repetition_penalty": 1.2}, "repetition_penalty"),
+        ({"forced_eos_token_id": 5}, "forced_eos_token_id"),
+        ({"sequence_bias": [[[5], -9.0]]}, "sequence_bias"),
+        ({"max_new_tokens": 1}, "max_new_tokens"),
+        ({"no_repeat_ngram_size": 2}, "no_repeat_ngram_size"),
+    ],
+)
+def test_a_generation_config_that_bends_answers_is_a_defect(
+    tmp_path: Path, base: Intake, changes: dict, named: str
+) -> None:
+    other = candidate(tmp_path)
+    for each, more in ((base, {}), (other, changes)):
+        text = json.dumps({"eos_token_id": 2, **more})
+        (each.checkpoint.path / "generation_config.json").write_text(text)
+    found = why_not(opened(base.checkpoint.path), opened(other.checkpoint.path))
+    assert re.search(f"generation_config.json: {named}", found), found
+
+
+def test_a_generation_config_that_bends_nothing_is_a_note(tmp_path: Path, base: Intake) -> None:
+    other = candidate(tmp_path)
+    quiet = {"temperature": 0.6, "do_sample": True, "max_length": 4096, "pad_token_id": 3, "repetition_penalty": 1.0}
+    for each, more in ((base, {}), (other, quiet)):
+        text = json.dumps({"eos_token_id": 2, **more})
+        (each.checkpoint.path / "generation_config.json").write_text(text)
+    found = compare(opened(base.checkpoint.path), opened(other.checkpoint.path))
+    assert found.defects == ()
+    assert "'max_length', 'pad_token_id'" in " ".join(found.notes)

@@ -1,16 +1,17 @@
 """A candidate is base but for what was trained, byte for byte."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
 
 from unlearn_guard.errors import NonFiniteError, UsageError
-from unlearn_guard.intake import open_checkpoint
+from unlearn_guard.intake import open_checkpoint, with_parameters
 from unlearn_guard.organism import base_path
 from unlearn_guard.unlearning.candidate import write_candidate
 
@@ -22,8 +23,9 @@ def model() -> Any:
     return AutoModelForCausalLM.from_pretrained(base_path(), dtype="auto")
 
 
-def write(model: Any, out: Path) -> tuple[str, ...]:
-    return write_candidate(model, base_path(), list(open_checkpoint(base_path()).names), out, {"method": "test"})
+def write(model: Any, out: Path, base: Path = base_path(), method: str = "test") -> tuple[str, ...]:
+    opened = with_parameters(open_checkpoint(base))
+    return write_candidate(model, opened.checkpoint, opened.copies, opened.names, out, {"method": method})
 
 
 def test_only_what_changed_has_other_bytes(model: Any, tmp_path: Path) -> None:
@@ -65,11 +67,45 @@ def test_a_manifest_of_base_is_replaced(model: Any, tmp_path: Path) -> None:
     with torch.no_grad():
         model.get_parameter(NAME).add_(1.0)
     write(model, tmp_path / "one")
-    write_candidate(
-        AutoModelForCausalLM.from_pretrained(base_path(), dtype="auto"),
-        tmp_path / "one",
-        list(open_checkpoint(tmp_path / "one").names),
-        tmp_path / "two",
-        {"method": "second"},
-    )
+    write(AutoModelForCausalLM.from_pretrained(base_path(), dtype="auto"), tmp_path / "two", tmp_path / "one", "second")
     assert json.loads((tmp_path / "two" / "unlearn_guard.json").read_text()) == {"method": "second"}
+
+
+def saved(model: Any, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(base_path() / name, folder / name)
+    return folder
+
+
+def test_a_tied_head_that_base_stores_is_written_twice(tmp_path: Path) -> None:
+    config = LlamaConfig(vocab_size=700, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+                         num_attention_heads=2, tie_word_embeddings=True)  # fmt: skip
+    folder = saved(LlamaForCausalLM(config), tmp_path / "base")
+    tensors = load_file(folder / "model.safetensors")
+    save_file({**tensors, "lm_head.weight": tensors["model.embed_tokens.weight"].clone()}, folder / "model.safetensors")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    with torch.no_grad():
+        model.get_input_embeddings().weight[3, 4] += 1.0
+    assert write(model, tmp_path / "out", folder) == ("model.embed_tokens.weight",)
+    made = load_file(tmp_path / "out" / "model.safetensors")
+    assert torch.equal(made["lm_head.weight"], model.get_input_embeddings().weight)
+    assert torch.equal(made["model.embed_tokens.weight"], made["lm_head.weight"])
+
+
+def test_the_experts_of_a_mixture_are_written_where_base_stores_them(tmp_path: Path) -> None:
+    config = MixtralConfig(vocab_size=700, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+                           num_attention_heads=2, num_key_value_heads=1, num_local_experts=3)  # fmt: skip
+    folder = saved(MixtralForCausalLM(config), tmp_path / "base")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    name = "model.layers.0.mlp.experts.gate_up_proj"
+    with torch.no_grad():
+        model.get_parameter(name)[1, 70, 5] += 1.0
+    assert write(model, tmp_path / "out", folder) == (name,)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key])
+    before, after = (load_file(each / "model.safetensors") for each in (folder, tmp_path / "out"))
+    assert [key for key in before if not torch.equal(before[key], after[key])] == [
+        "model.layers.0.block_sparse_moe.experts.1.w3.weight"
+    ]

@@ -1,19 +1,21 @@
 """Open a checkpoint safely: nothing of it is executed, every defect is named, every byte that counts is hashed."""
 
-from unlearn_guard.intake.difference import Difference, assert_comparable, compare
-from unlearn_guard.intake.expected import Expected, assert_tensors, expected_tensors
-from unlearn_guard.intake.folder import FileState, may_run
+from unlearn_guard.intake.deployed import open_tokenizer
+from unlearn_guard.intake.difference import Difference, assert_comparable, assert_reads_alike, compare
+from unlearn_guard.intake.folder import FileState, is_small_text, may_run
 from unlearn_guard.intake.inspection import Inspection, inspection
 from unlearn_guard.intake.intake import Intake, assert_unchanged
 from unlearn_guard.intake.manifest import Manifest
 from unlearn_guard.intake.opening import open_checkpoint
+from unlearn_guard.intake.parameters import Blueprint, blueprint, with_parameters
+from unlearn_guard.intake.sealing import file_digests, write_release
 from unlearn_guard.intake.tokenizer import Tokenizer
 from unlearn_guard.intake.updates import Update
 from unlearn_guard.intake.weights import Tensor
 
 __all__ = [
+    "Blueprint",
     "Difference",
-    "Expected",
     "FileState",
     "Inspection",
     "Intake",
@@ -22,11 +24,16 @@ __all__ = [
     "Tokenizer",
     "Update",
     "assert_comparable",
-    "assert_tensors",
+    "assert_reads_alike",
     "assert_unchanged",
+    "blueprint",
     "compare",
-    "expected_tensors",
+    "file_digests",
     "inspection",
+    "is_small_text",
     "may_run",
     "open_checkpoint",
+    "open_tokenizer",
+    "with_parameters",
+    "write_release",
 ]

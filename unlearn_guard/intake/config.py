@@ -32,6 +32,9 @@ PRIVATE: Mapping[str, tuple[type, ...]] = {
 }
 """Underscored keys that published configs hold, each with its harmless types. Every other one is refused."""
 
+HISTORY = ("_name_or_path", "_attn_implementation_autoset")
+"""Keys of config.json that say where a model was saved, and shape nothing."""
+
 _REMOTE = {
     "auto_map": "names Python files of the checkpoint to import",
     "trust_remote_code": "asks to run the checkpoint's own code",

@@ -1,122 +1,95 @@
 """How a candidate differs from its base: in what must not differ, in what may, and in the tensors that were edited."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect
-from unlearn_guard.intake.config import sections
+from unlearn_guard.intake.answering import compare_generation
+from unlearn_guard.intake.computed import compare_configs
 from unlearn_guard.intake.defects import shown
-from unlearn_guard.intake.expected import resolved_config
+from unlearn_guard.intake.deployed import compare_tokenizers
 from unlearn_guard.intake.intake import Intake
-from unlearn_guard.intake.opening import HISTORY
 from unlearn_guard.intake.updates import same_values
-from unlearn_guard.intake.weights import Tensor
-
-NOT_SHAPING = (
-    *HISTORY,
-    "transformers_version",
-    "dtype",
-    "torch_dtype",
-    "use_cache",
-    "_attn_implementation",
-    "_num_labels",
-    "quantization_config",
-    "compression_config",
-    "id2label",
-    "label2id",
-)
-"""Keys of config.json that shape no weight and no answer beyond rounding."""
-
-_BEHAVIOUR = (
-    "add_bos_token",
-    "add_eos_token",
-    "add_prefix_space",
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "do_lower_case",
-    "legacy",
-    "use_default_system_prompt",
-)
-_ABSENT = object()
+from unlearn_guard.records import StoredTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Candidate against base. `defects` forbid a comparison, `template` forbids it unless allowed, `notes` do not.
+    """Candidate against base. `defects` forbid a comparison, `notes` do not.
 
-    `changed` names the tensors whose values differ, of `tensors` that both have.
+    `changed` names the parameters whose values differ, of `tensors` that both have.
     """
 
     defects: tuple[Defect, ...]
-    template: Defect | None
     changed: tuple[str, ...]
     tensors: int
     notes: tuple[str, ...]
 
 
 def compare(base: Intake, candidate: Intake) -> Difference:
-    """Everything in which the two differ. Tensors in another dtype are compared by value, at the coarser dtype."""
-    ours, theirs = ({tensor.name: tensor for tensor in each.tensors} for each in (base, candidate))
+    """Everything in which the two differ, parameter by parameter: both went through `with_parameters`.
+
+    Parameters in another dtype are compared by value, at the coarser dtype.
+    """
+    ours, theirs = ({each.name: each for each in side.checkpoint.tensors} for side in (base, candidate))
+    if not ours or not theirs:
+        raise ValueError("a checkpoint whose parameters were not listed cannot be compared")
     shared = sorted(set(ours) & set(theirs))
     alike = [name for name in shared if ours[name].shape == theirs[name].shape]
-    changed = tuple(name for name in alike if not same_values(ours[name], theirs[name]))
-    tokenizer, notes = _tokenizers(base, candidate)
+    digests = _digests(base), _digests(candidate)
+    changed = [
+        name
+        for name in alike
+        if _known(digests[0], ours[name]) != _known(digests[1], theirs[name])
+        and not same_values(ours[name], theirs[name])
+    ]
+    parts = [compare_configs(base, candidate), compare_tokenizers(base, candidate), compare_generation(base, candidate)]
     return Difference(
-        defects=(*_configs(base, candidate), *_tensors(ours, theirs), *tokenizer),
-        template=_template(base, candidate),
-        changed=changed,
+        defects=(*_tensors(ours, theirs), *(defect for defects, _ in parts for defect in defects)),
+        changed=tuple(changed),
         tensors=len(shared),
-        notes=(*notes, *_dtypes([(ours[name], theirs[name]) for name in alike])),
+        notes=(
+            *(note for _, notes in parts for note in notes),
+            *_dtypes([(ours[name], theirs[name]) for name in alike]),
+        ),
     )
 
 
-def assert_comparable(base: Intake, candidate: Intake, *, allow_template: bool = False) -> Difference:
-    """The difference, or CheckpointError: another architecture, size, tokenizer or template, or no edit at all."""
+def assert_comparable(base: Intake, candidate: Intake) -> Difference:
+    """The difference, or CheckpointError: another architecture, size, tokenizer, template or ending, or no edit."""
     difference = compare(base, candidate)
-    defects = list(difference.defects)
-    if difference.template is not None and not allow_template:
-        defects.append(difference.template)
     pair = f"{shown(candidate.location)} and its base {shown(base.location)}"
-    if defects:
+    if difference.defects:
         fix = "Give the base that this candidate was made from."
-        raise CheckpointError(f"{pair} cannot be compared", defects, fix=fix)
+        raise CheckpointError(f"{pair} cannot be compared", list(difference.defects), fix=fix)
     if not difference.changed:
         fix = "Was the edited model saved to another directory?"
         raise CheckpointError(f"nothing was unlearned: every tensor equals base's ({pair})", fix=fix)
     return difference
 
 
-def _configs(base: Intake, candidate: Intake) -> list[Defect]:
-    ours, theirs = _shaping(base.config), _shaping(candidate.config)
-    if ours != theirs:
-        # releases of transformers spell one model differently; only then is the 0.5 s import worth it
-        filled = resolved_config(base.config), resolved_config(candidate.config)
-        if filled[0] is not None and filled[1] is not None:
-            ours, theirs = _shaping(filled[0]), _shaping(filled[1])
-    defects = []
-    for key in sorted(set(ours) | set(theirs)):
-        left, right = ours.get(key, _ABSENT), theirs.get(key, _ABSENT)
-        if left != right or type(left) is not type(right):
-            found = "nothing" if right is _ABSENT else shown(right)
-            expected = f"base's {'nothing' if left is _ABSENT else shown(left)}"
-            defects.append(Defect(where=key, found=found, expected=expected))
-    return defects
+def assert_reads_alike(base: Intake, artifact: Intake) -> tuple[str, ...]:
+    """Notes on how a quantized artifact's own tokenizer and endings differ from base's.
+
+    Whoever deploys the artifact loads these with it: CheckpointError where ids or answers would differ.
+    """
+    parts = compare_tokenizers(base, artifact), compare_generation(base, artifact)
+    if defects := [defect for found, _ in parts for defect in found]:
+        raise CheckpointError(f"{shown(artifact.location)} reads or ends texts otherwise than base", defects)
+    return tuple(note for _, notes in parts for note in notes)
 
 
-def _shaping(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Leaves of a config by their path, without the keys that shape nothing and without nulls (absent means null)."""
-    return {
-        f"{path}: {key}": value
-        for path, section in sections(config)
-        if not set(path.split(": ")) & set(NOT_SHAPING)
-        for key, value in section.items()
-        if key not in NOT_SHAPING and value is not None and not isinstance(value, Mapping)
-    }
+def _digests(intake: Intake) -> Mapping[tuple[object, int, int], str]:
+    return {(each.file, each.start, each.stop): each.digest for each in intake.tensors}
 
 
-def _tensors(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[Defect]:
+def _known(digests: Mapping[tuple[object, int, int], str], tensor: StoredTensor) -> Sequence[object]:
+    """The digests of the tensors on disk that make this one; where it is made otherwise, something equal to nothing."""
+    found = [digests.get((span.file, span.start, span.stop)) for span in tensor.spans]
+    return [tensor] if None in found else [tensor.shape, *found]
+
+
+def _tensors(ours: Mapping[str, StoredTensor], theirs: Mapping[str, StoredTensor]) -> list[Defect]:
     defects = []
     for name in sorted(set(ours) | set(theirs)):
         where = f"tensor {shown(name)}"
@@ -131,41 +104,7 @@ def _tensors(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[D
     return defects
 
 
-def _tokenizers(base: Intake, candidate: Intake) -> tuple[list[Defect], list[str]]:
-    if base.tokenizer_digest == candidate.tokenizer_digest:
-        return [], []
-    ours, theirs = base.tokenizer, candidate.tokenizer
-    defects = []
-    fix = "Copy base's tokenizer files: both must see the same token ids."
-    if ours.vocabulary != theirs.vocabulary or (ours.vocabulary is None and ours.sources != theirs.sources):
-        found = f"other tokens or rules ({theirs.size or 'unknown'} ids; base has {ours.size or 'unknown'})"
-        defects.append(Defect(where="tokenizer", found=found, expected="base's tokenizer", fix=fix))
-    for key in _BEHAVIOUR:
-        left, right = ours.settings.get(key), theirs.settings.get(key)
-        if _token(left) != _token(right) and (left or right):
-            where = f"tokenizer_config.json: {key}"
-            defects.append(Defect(where=where, found=shown(right), expected=f"base's {shown(left)}", fix=fix))
-    notes = [] if defects else ["the tokenizer files differ from base's in bytes, not in tokens or rules"]
-    return defects, notes
-
-
-def _token(value: Any) -> Any:
-    # older files write a special token as an object, newer ones as its text
-    return value.get("content") if isinstance(value, Mapping) else value or None
-
-
-def _template(base: Intake, candidate: Intake) -> Defect | None:
-    if base.template == candidate.template:
-        return None
-    names = [
-        "none" if each is None else f"one of {len(each)} characters" for each in (candidate.template, base.template)
-    ]
-    found = names[0] if names[0] != names[1] else f"another {names[0]}"
-    fix = "Copy base's template, or allow another one explicitly."
-    return Defect(where="chat template", found=found, expected=f"base's ({names[1]})", fix=fix)
-
-
-def _dtypes(pairs: list[tuple[Tensor, Tensor]]) -> list[str]:
+def _dtypes(pairs: list[tuple[StoredTensor, StoredTensor]]) -> list[str]:
     kinds: dict[tuple[str, str], int] = {}
     for left, right in pairs:
         if left.dtype != right.dtype:

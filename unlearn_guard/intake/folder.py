@@ -19,24 +19,50 @@ TOKENIZER_FILES = (
     "vocab.json",
     "vocab.txt",
     "merges.txt",
+    "vocab.bpe",
     "tokenizer.model",
     "spiece.model",
+    "spm.model",
     "sentencepiece.bpe.model",
     "tekken.json",
     "chat_template.jinja",
     "chat_template.json",
 )
-DOCUMENTS = ("config.json", "generation_config.json", "unlearn_guard.json", "model.safetensors.index.json")
+DOCUMENTS = (
+    "config.json",
+    "generation_config.json",
+    "quantize_config.json",
+    "quant_config.json",
+    "unlearn_guard.json",
+    "model.safetensors.index.json",
+)
+TEMPLATES = "additional_chat_templates"
 _PICKLE = re.compile(r".*\.(bin|pt|pth|pkl|pickle|ckpt|joblib|npy|npz|msgpack|h5)", re.IGNORECASE | re.DOTALL)
 _CODE = re.compile(r".*\.(py|so|pyc|sh)", re.IGNORECASE | re.DOTALL)
-
-
 _OTHER_MODELS = re.compile(r".*\.(safetensors|gguf|ggml|onnx|tflite|keras|mar|nemo)", re.IGNORECASE | re.DOTALL)
+
+SMALL = 2**20
+"""Bytes of the largest file that is taken for a text beside the model: a card, a licence, a log."""
+
+_MOST_ASIDE = 1_000
 
 
 def may_run(name: str) -> bool:
     """Whether somebody might load a file of this name as a model or run it: what must not ride along unjudged."""
     return any(kind.fullmatch(name) for kind in (_PICKLE, _CODE, _OTHER_MODELS))
+
+
+def is_small_text(path: Path) -> bool:
+    """Whether this is a plain file, no link, of at most SMALL bytes of UTF-8 text: no loader finds weights in it."""
+    try:
+        mode = path.lstat()
+        if not stat.S_ISREG(mode.st_mode) or mode.st_size > SMALL:
+            return False
+        raw = path.read_bytes()
+        raw.decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return b"\0" not in raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +78,16 @@ class FileState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """The files of a checkpoint by name. `unopened` are pickles and code, which nothing here ever reads."""
+    """The files of a checkpoint by name, and what lies beside them and is left out of everything.
+
+    `unopened` are pickles and code at the top, which nothing here ever reads; `aside` is everything else, in folders
+    too, that some loader could read as weights.
+    """
 
     directory: Path
     files: Mapping[str, Path]
     unopened: tuple[str, ...]
+    aside: tuple[str, ...]
 
     def states(self, names: Iterable[str]) -> tuple[FileState, ...]:
         """The state of these files now."""
@@ -83,7 +114,22 @@ def read_folder(place: Place) -> Folder:
                 defects.append(defect)
     if defects:
         raise CheckpointError("Files that cannot be opened safely", defects)
-    return Folder(directory=place.directory, files=files, unopened=tuple(unopened))
+    aside = _aside(place.directory, {*files, *unopened})
+    return Folder(directory=place.directory, files=files, unopened=tuple(unopened), aside=aside)
+
+
+def _aside(directory: Path, known: set[str]) -> tuple[str, ...]:
+    """Files below the directory, beside the known ones, that are no small texts or are called like a model."""
+    found: list[str] = []
+    for folder, _, names in os.walk(directory):
+        for name in sorted(names):
+            path = Path(folder) / name
+            shown_as = path.relative_to(directory).as_posix()
+            if shown_as not in known and (may_run(name) or not is_small_text(path)):
+                found.append(shown_as)
+            if len(found) >= _MOST_ASIDE:
+                return tuple(sorted(found))
+    return tuple(sorted(found))
 
 
 def _counts(name: str) -> bool:
@@ -94,7 +140,7 @@ def _counts(name: str) -> bool:
 def _names(directory: Path) -> list[str]:
     try:
         names = os.listdir(directory)  # noqa: PTH208 - names, not paths
-        extra = directory / "additional_chat_templates"
+        extra = directory / TEMPLATES
         if extra.is_dir():
             names += [f"{extra.name}/{name}" for name in os.listdir(extra)]  # noqa: PTH208
     except OSError as error:
@@ -131,8 +177,12 @@ def state(path: Path) -> FileState:
     )
 
 
-def unopened_note(folder: Folder) -> tuple[str, ...]:
-    """A line that names what was left alone, if anything was."""
-    if not folder.unopened:
-        return ()
-    return (f"never opened (pickles and code can run programs): {listed(list(folder.unopened))}",)
+def left_out_notes(folder: Folder) -> tuple[str, ...]:
+    """Lines that name what was left alone, if anything was."""
+    notes = []
+    if folder.unopened:
+        notes.append(f"never opened (pickles and code can run programs): {listed(list(folder.unopened))}")
+    if folder.aside:
+        names = listed(list(folder.aside), most=50)
+        notes.append(f"not judged and not to be released, though some loader could read weights in it: {names}")
+    return tuple(notes)

@@ -20,12 +20,15 @@ class Inspection:
 
 
 def inspection(candidate: Intake, base: Intake | None = None) -> Inspection:
-    """The facts of a candidate; with a base, the difference and the relative update norm of each edited tensor."""
+    """The facts of a candidate; with a base, the difference and the relative update norm of each edited tensor.
+
+    Both went through `with_parameters`.
+    """
     facts = _facts(candidate)
     if base is None:
         return Inspection(facts=facts, notes=candidate.notes, difference=None, updates=())
     difference = compare(base, candidate)
-    before, after = ({tensor.name: tensor for tensor in each.tensors} for each in (base, candidate))
+    before, after = ({each.name: each for each in side.checkpoint.tensors} for side in (base, candidate))
     updates = [update(before[name], after[name]) for name in difference.changed]
     known = sorted((each for each in updates if each is not None), key=lambda each: (-(each.relative or 0), each.name))
     more = (

@@ -1,7 +1,7 @@
 """What intake hands on: a checkpoint without defects, and the state its files were in when they were read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect
@@ -11,7 +11,7 @@ from unlearn_guard.intake.location import Place
 from unlearn_guard.intake.manifest import Manifest
 from unlearn_guard.intake.tokenizer import Tokenizer
 from unlearn_guard.intake.weights import Tensor
-from unlearn_guard.records import Checkpoint
+from unlearn_guard.records import Checkpoint, StoredTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,9 @@ class Intake:
 
     `checkpoint.digest` is over tensors (name, dtype, shape, bytes), config, generation config,
     tokenizer files and chat template, whatever the sharding, the order of tensors or their metadata.
-    `names` are the files that a loader may look at, so that one which appears later is noticed.
+    `checkpoint.path` is the sealed copy, and `sealed` the sha256 of each file in it by name; both are the directory
+    itself and nothing where it was only looked at. `copies` are tensors that are stored once more under the name of
+    a parameter that is tied to them.
     """
 
     checkpoint: Checkpoint
@@ -33,14 +35,27 @@ class Intake:
     tokenizer: Tokenizer
     config: Mapping[str, Any]
     manifest: Manifest | None
+    generation: Mapping[str, Any]
+    sealed: Mapping[str, str]
     files: tuple[FileState, ...]
     names: tuple[str, ...]
     notes: tuple[str, ...]
+    copies: tuple[StoredTensor, ...] = ()
+
+    @property
+    def named(self) -> Checkpoint:
+        """The checkpoint as a run records it: where its user has it, and the files that were judged."""
+        return replace(self.checkpoint, path=self.place.directory, tensors=(), files=dict(sorted(self.sealed.items())))
 
     @property
     def template(self) -> str | None:
         """The chat template that transformers would use, or None."""
         return self.tokenizer.template
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of all tensors on disk."""
+        return sum(tensor.stop - tensor.start for tensor in self.tensors)
 
     @property
     def parameters(self) -> int:
@@ -51,8 +66,8 @@ class Intake:
 def assert_unchanged(intake: Intake) -> None:
     """Raise CheckpointError naming every file that changed, went or came since it was hashed.
 
-    Call it after loading: what was loaded is then what was hashed. A rewrite of the same size that sets
-    the modification time back is noticed by its change time.
+    For a checkpoint that is looked at where it lies: a sealed copy is nobody else's to change. A rewrite of the same
+    size that sets the modification time back is noticed by its change time.
     """
     defects: list[Defect] = []
     for before in intake.files:

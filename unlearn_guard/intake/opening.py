@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect
-from unlearn_guard.intake.config import check_config, check_no_code, text_config
+from unlearn_guard.intake.config import HISTORY, check_config, check_no_code, text_config
 from unlearn_guard.intake.defects import gather, refusal, shown
 from unlearn_guard.intake.documents import canonical, read_document
-from unlearn_guard.intake.folder import Folder, read_folder, unopened_note
+from unlearn_guard.intake.folder import Folder, left_out_notes, read_folder
 from unlearn_guard.intake.intake import Intake, assert_unchanged
-from unlearn_guard.intake.location import find
+from unlearn_guard.intake.location import Place, find
 from unlearn_guard.intake.manifest import Manifest, read_manifest
+from unlearn_guard.intake.sealing import sealing
 from unlearn_guard.intake.shards import Located, read_weights
 from unlearn_guard.intake.tokenizer import Tokenizer, read_tokenizer
 from unlearn_guard.intake.weights import scan, weights_digest
 from unlearn_guard.records import FULL, Checkpoint
-
-HISTORY = ("_name_or_path", "_attn_implementation_autoset")
-"""Keys of config.json that say where a model was saved, and shape nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +33,26 @@ class _Contents:
     notes: tuple[str, ...]
 
 
-def open_checkpoint(location: str | Path, *, precision: str = FULL, allow_root: Path | None = None) -> Intake:
+def open_checkpoint(
+    location: str | Path, *, precision: str = FULL, allow_root: Path | None = None, seal_in: Path | None = None
+) -> Intake:
     """Read a directory or hub id (`org/name@revision`) without running any of it.
 
-    `allow_root`: a folder that links in the directory may lead to; the hub cache's own blobs always are.
-    Any precision but FULL says that the checkpoint is already quantized. Raises CheckpointError with
-    every defect found; weights are hashed only when all else is sound.
+    `seal_in`: the folder for a sealed copy, which is then what the intake speaks of. Without it the checkpoint is
+    looked at where it lies, which is enough to inspect it and not to load it. `allow_root`: a folder that links in
+    the directory may lead to; the hub cache's own blobs always are. Any precision but FULL says that the checkpoint
+    is already quantized. Raises CheckpointError with every defect found; weights are copied and hashed only when all
+    else is sound.
     """
     place = find(location, allow_root)
+    sealed: Mapping[str, str] = {}
     try:
         folder = read_folder(place)
         before = folder.states(folder.files)
         contents = _read(folder, precision)
+        if seal_in is not None:
+            folder, sealed = _sealed(place, folder, contents, seal_in)
+            contents = _read(folder, precision)  # again: the copy is what counts
         tensors = scan(contents.located)
     except CheckpointError as error:
         summary = f"{shown(str(location))} cannot be judged: {error.summary}"
@@ -66,12 +72,28 @@ def open_checkpoint(location: str | Path, *, precision: str = FULL, allow_root: 
         tokenizer=contents.tokenizer,
         config=contents.config,
         manifest=contents.manifest,
+        generation=contents.generation,
+        sealed=sealed,
         files=before,
         names=tuple(sorted(folder.files)),
         notes=contents.notes,
     )
-    assert_unchanged(intake)
+    if not sealed:
+        assert_unchanged(intake)
     return intake
+
+
+def _sealed(place: Place, folder: Folder, contents: _Contents, root: Path) -> tuple[Folder, Mapping[str, str]]:
+    """The folder of the sealed copy: the known files, and of the safetensors those that hold the model's weights."""
+    weights = {file.name for file, _ in contents.located}
+    names = [name for name in sorted(folder.files) if not name.endswith(".safetensors") or name in weights]
+    with sealing(place, root) as seal:
+        seal.take(folder, names)
+        directory = seal.publish()
+    left_out = tuple(name for name in folder.files if name not in seal.digests)
+    files = {name: directory / name for name in seal.digests}
+    aside = tuple(sorted({*folder.aside, *left_out}))
+    return Folder(directory=directory, files=files, unopened=folder.unopened, aside=aside), dict(seal.digests)
 
 
 def _read(folder: Folder, precision: str) -> _Contents:
@@ -98,7 +120,7 @@ def _read(folder: Folder, precision: str) -> _Contents:
         located, about_weights = read_weights(folder)
     if defects or tokenizer is None:
         raise CheckpointError(f"{len(defects)} defect{'s' if len(defects) != 1 else ''}", defects)
-    notes = (*about_weights, *about_manifest, *unopened_note(folder))
+    notes = (*about_weights, *about_manifest, *left_out_notes(folder))
     return _Contents(
         config=config, generation=generation, tokenizer=tokenizer, manifest=manifest, located=located, notes=notes
     )

@@ -16,15 +16,26 @@ LONGEST_RANGE = 1_000
 _EXPECTED = "a template that formats messages"
 
 
-def chosen_template(jinja: str | None, settings: Mapping[str, Any]) -> str | None:
-    """The template that transformers would use: chat_template.jinja, else tokenizer_config's (`default` of a list)."""
-    if jinja is not None:
-        return jinja
+def inner_templates(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The templates inside tokenizer_config.json by the key that holds them: one text, or a list of named ones."""
     value = settings.get("chat_template")
-    if isinstance(value, list):
-        named = {each.get("name"): each.get("template") for each in value if isinstance(each, Mapping)}
-        value = named.get("default")
-    return value if isinstance(value, str) else None
+    where = "tokenizer_config.json: chat_template"
+    if isinstance(value, str):
+        return {where: value}
+    if isinstance(value, Mapping):
+        value = [{"name": name, "template": text} for name, text in value.items()]
+    named = [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+    return {f"{where}: {each.get('name')}": str(each.get("template")) for each in named}
+
+
+def chosen_template(files: Mapping[str, str], settings: Mapping[str, Any]) -> str | None:
+    """The template that transformers would use by default, of the files by name and of tokenizer_config.json."""
+    for name in ("additional_chat_templates/default.jinja", "chat_template.jinja"):
+        if name in files:
+            return files[name]
+    inner = inner_templates(settings)
+    where = "tokenizer_config.json: chat_template"
+    return inner.get(where, inner.get(f"{where}: default"))
 
 
 def check_template(template: str, where: str) -> list[Defect]:

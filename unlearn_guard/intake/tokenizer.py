@@ -10,14 +10,14 @@ from unlearn_guard.intake.config import check_no_code
 from unlearn_guard.intake.defects import gather, refusal, shown
 from unlearn_guard.intake.documents import MEBIBYTE, canonical, parse_object, read_bytes
 from unlearn_guard.intake.folder import Folder
-from unlearn_guard.intake.template import check_template, chosen_template
+from unlearn_guard.intake.template import check_template, chosen_template, inner_templates
 
 LARGEST = 256 * MEBIBYTE
 """Bytes of one tokenizer file; published ones stay under 40 MiB."""
 
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tekken.json")
 _PAIRS = (("vocab.json", "merges.txt"), ("vocab.txt",))
-_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.json")
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json")
 _RENDERING = ("version", "truncation", "padding")
 """Keys of tokenizer.json that say how a call batches texts, not which ids a text has."""
 
@@ -27,14 +27,16 @@ class Tokenizer:
     """What turns text into ids. `digest` covers the bytes of its files, `vocabulary` the meaning of tokenizer.json.
 
     `vocabulary` is None where there is no tokenizer.json, and `sources` (name, sha256) of the vocabulary files
-    speak instead; `size` is the largest id plus one, where known.
+    speak instead; `size` is the largest id plus one, where known. `documents` are the other JSON files by name,
+    `templates` every chat template by the file or key that holds it.
     """
 
     digest: str
     vocabulary: str | None
     sources: tuple[tuple[str, str], ...]
     size: int | None
-    settings: Mapping[str, Any]
+    documents: Mapping[str, Mapping[str, Any]]
+    templates: Mapping[str, str]
     template: str | None
 
 
@@ -47,10 +49,11 @@ def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
     defects: list[Defect] = []
     digests, documents, jinja = _read_files(folder, names, defects)
     settings = documents.get("tokenizer_config.json", {})
-    defects += check_no_code(settings, "tokenizer_config.json")
-    template = chosen_template(jinja, settings)
-    if template is not None:
-        defects += check_template(template, "chat_template.jinja" if jinja is not None else "chat_template")
+    for name in _SETTINGS:
+        defects += check_no_code(documents.get(name, {}), name)
+    templates = {**jinja, **inner_templates(settings)}
+    for where, template in templates.items():
+        defects += check_template(template, where)
     size, vocabulary = None, None
     if "tokenizer.json" in documents:
         with gather(defects):
@@ -65,25 +68,31 @@ def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
     digest = hashlib.sha256(canonical([list(pair) for pair in digests])).hexdigest()
     sources = tuple((name, each) for name, each in digests if name not in _SETTINGS and not name.endswith(".jinja"))
     return Tokenizer(
-        digest=digest, vocabulary=vocabulary, sources=sources, size=size, settings=settings, template=template
+        digest=digest,
+        vocabulary=vocabulary,
+        sources=sources,
+        size=size,
+        documents={name: document for name, document in documents.items() if name in _SETTINGS},
+        templates=templates,
+        template=chosen_template(jinja, settings),
     )
 
 
 def _read_files(
     folder: Folder, names: tuple[str, ...], defects: list[Defect]
-) -> tuple[list[tuple[str, str]], dict[str, dict[str, Any]], str | None]:
-    """The digest of each file, the JSON ones parsed, and the text of chat_template.jinja."""
+) -> tuple[list[tuple[str, str]], dict[str, dict[str, Any]], dict[str, str]]:
+    """The digest of each file, the JSON ones parsed, and the texts of the templates."""
     digests: list[tuple[str, str]] = []
     documents: dict[str, dict[str, Any]] = {}
-    jinja = None
+    jinja: dict[str, str] = {}
     for name in names:
         with gather(defects):
             raw = read_bytes(folder.files[name], at_most=LARGEST)
             digests.append((name, hashlib.sha256(raw).hexdigest()))
             if name.endswith(".json"):
                 documents[name] = parse_object(raw, name)
-            elif name == "chat_template.jinja":
-                jinja = _text(raw, name)
+            elif name.endswith(".jinja"):
+                jinja[name] = _text(raw, name)
             elif name.endswith(".model"):
                 _check_protobuf(raw, name)
             elif not raw:

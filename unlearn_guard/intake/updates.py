@@ -1,15 +1,14 @@
 """How far a tensor moved from base's, read in chunks: |candidate - base| / |base| in float64."""
 
 import math
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
+from unlearn_guard.intake.defects import refusal
 from unlearn_guard.intake.dtypes import BITS, Values, rounded, values
-from unlearn_guard.intake.weights import Tensor, chunks
+from unlearn_guard.records import StoredTensor
 
 ELEMENTS = 2**20
 """Elements compared at a time: 16 MiB of float64 for the two sides."""
@@ -30,7 +29,7 @@ class Update:
     relative: float | None
 
 
-def update(base: Tensor, candidate: Tensor) -> Update | None:
+def update(base: StoredTensor, candidate: StoredTensor) -> Update | None:
     """The update of one tensor, or None where its dtype has no values of its own (packed, complex)."""
     if not _comparable(base, candidate):
         return None
@@ -45,21 +44,22 @@ def update(base: Tensor, candidate: Tensor) -> Update | None:
     return Update(
         name=candidate.name,
         dtype=candidate.dtype,
-        elements=candidate.elements,
+        elements=math.prod(candidate.shape),
         changed=changed,
         norm=norm,
         relative=norm / math.sqrt(base_squares) if base_squares else None,
     )
 
 
-def same_values(base: Tensor, candidate: Tensor) -> bool:
+def same_values(base: StoredTensor, candidate: StoredTensor) -> bool:
     """Whether a tensor holds base's values; in another dtype, whether either side is the other one rounded.
 
     A cast from bf16 to fp32 or back is not an edit.
     """
-    if base.digest == candidate.digest:
-        return True
-    if base.dtype == candidate.dtype or base.shape != candidate.shape or not _comparable(base, candidate):
+    if base.dtype == candidate.dtype:
+        same = zip(_bytes(base, ELEMENTS), _bytes(candidate, ELEMENTS), strict=True)
+        return base.shape == candidate.shape and all(left == right for left, right in same)
+    if base.shape != candidate.shape or not _comparable(base, candidate):
         return False
     return all(_same(base.dtype, left, candidate.dtype, right) for left, right in _pairs(base, candidate))
 
@@ -71,32 +71,37 @@ def _same(base_dtype: str, left: Values, candidate_dtype: str, right: Values) ->
     return (down is not None and np.array_equal(down, right)) or (up is not None and np.array_equal(up, left))
 
 
-def _comparable(base: Tensor, candidate: Tensor) -> bool:
+def _comparable(base: StoredTensor, candidate: StoredTensor) -> bool:
     return all(values(each.dtype, b"") is not None for each in (base, candidate)) and base.shape == candidate.shape
 
 
-def _pairs(base: Tensor, candidate: Tensor) -> Iterator[tuple[Values, Values]]:
-    with ExitStack() as stack:
-        streams = [stack.enter_context(_Values(each)) for each in (base, candidate)]
-        yield from zip(*streams, strict=True)
+def _pairs(base: StoredTensor, candidate: StoredTensor) -> Iterator[tuple[Values, Values]]:
+    yield from zip(_values(base), _values(candidate), strict=True)
 
 
-class _Values:
+def _values(tensor: StoredTensor) -> Iterator[Values]:
     """The values of one tensor, ELEMENTS at a time."""
+    for chunk in _bytes(tensor, ELEMENTS * BITS[tensor.dtype] // 8):
+        found = values(tensor.dtype, chunk)
+        assert found is not None
+        yield found
 
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
 
-    def __enter__(self) -> Iterator[Values]:
-        self.handle = os.open(self.tensor.file, os.O_RDONLY | os.O_CLOEXEC)
-        return self._read()
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.handle)
-
-    def _read(self) -> Iterator[Values]:
-        tensor, step = self.tensor, ELEMENTS * BITS[self.tensor.dtype] // 8
-        for chunk in chunks(self.handle, tensor.file, tensor.start, tensor.stop, step):
-            found = values(tensor.dtype, chunk)
-            assert found is not None
-            yield found
+def _bytes(tensor: StoredTensor, step: int) -> Iterator[bytes]:
+    """The bytes of one tensor, `step` at a time whatever its spans, the last piece perhaps shorter."""
+    piece = bytearray()
+    for span in tensor.spans:
+        with span.file.open("rb") as stream:
+            stream.seek(span.start)
+            left = span.stop - span.start
+            while left:
+                got = stream.read(min(left, step - len(piece)))
+                if not got:
+                    raise refusal(span.file.name, "an end before its last tensor's", "the file that was read")
+                piece += got
+                left -= len(got)
+                if len(piece) == step:
+                    yield bytes(piece)
+                    piece.clear()
+    if piece:
+        yield bytes(piece)

@@ -9,7 +9,7 @@ import torch
 
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers.protocol import Placement
-from unlearn_guard.records import Checkpoint, Span, StoredTensor
+from unlearn_guard.records import TORCH_NAMES, Checkpoint, Span, StoredTensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,27 +51,12 @@ def directory_tensors(directory: Path) -> dict[str, StoredTensor]:
     return found
 
 
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-}
-
-
 def read_tensor(tensors: Mapping[str, StoredTensor], name: str) -> torch.Tensor:
     """One tensor from disk, in the dtype it is stored in. QuantizationError where it is not there."""
     if name not in tensors:
         raise QuantizationError(f"{name} is not among the tensors that were written")
     tensor = tensors[name]
+    dtype: torch.dtype = getattr(torch, TORCH_NAMES[tensor.dtype])
     raw = bytearray(sum(span.stop - span.start for span in tensor.spans))
     view, position = memoryview(raw), 0
     for span in tensor.spans:
@@ -82,8 +67,8 @@ def read_tensor(tensors: Mapping[str, StoredTensor], name: str) -> torch.Tensor:
                 raise QuantizationError(f"{span.file}: {name} ends early")
             position += wanted
     if not raw:
-        return torch.empty(tensor.shape, dtype=_DTYPES[tensor.dtype])
-    return torch.frombuffer(raw, dtype=_DTYPES[tensor.dtype]).reshape(tensor.shape)
+        return torch.empty(tensor.shape, dtype=dtype)
+    return torch.frombuffer(raw, dtype=dtype).reshape(tensor.shape)
 
 
 def assert_untouched(source: Mapping[str, StoredTensor], written: Mapping[str, StoredTensor], names: list[str]) -> None:

@@ -71,6 +71,7 @@ def _checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "digest": checkpoint.digest,
         "precision": checkpoint.precision,
         "method": checkpoint.method,
+        "files": dict(checkpoint.files),
     }
 
 

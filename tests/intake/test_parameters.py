@@ -7,35 +7,35 @@ import pytest
 from checkpoint_files import CONFIG, shapes, weights, write
 
 from unlearn_guard.errors import CheckpointError
-from unlearn_guard.intake import Expected, assert_tensors, expected_tensors, open_checkpoint
+from unlearn_guard.intake import Blueprint, blueprint, open_checkpoint, with_parameters
 
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 
 @pytest.fixture(scope="module")
-def implied(tmp_path_factory: pytest.TempPathFactory) -> Expected:
-    return expected_tensors(write(tmp_path_factory.mktemp("llama")))
+def implied(tmp_path_factory: pytest.TempPathFactory) -> Blueprint:
+    return blueprint(write(tmp_path_factory.mktemp("llama")))
 
 
 @pytest.fixture(scope="module")
-def tied(tmp_path_factory: pytest.TempPathFactory) -> Expected:
-    return expected_tensors(write(tmp_path_factory.mktemp("tied"), config={"tie_word_embeddings": True}))
+def tied(tmp_path_factory: pytest.TempPathFactory) -> Blueprint:
+    return blueprint(write(tmp_path_factory.mktemp("tied"), config={"tie_word_embeddings": True}))
 
 
-def check(path: Path, tensors: dict, expected: Expected) -> None:
-    assert_tensors(open_checkpoint(write(path, tensors)), expected)
+def check(path: Path, tensors: dict, expected: Blueprint) -> None:
+    with_parameters(open_checkpoint(write(path, tensors)), expected)
 
 
 def zeros(*shape: int) -> tuple[str, tuple[int, ...], bytes]:
     return ("F32", shape, np.zeros(shape, np.float32).tobytes())
 
 
-def test_a_llama_implies_its_tensors(implied: Expected, tmp_path: Path) -> None:
-    assert implied.layouts[0] == shapes()
+def test_a_llama_implies_its_tensors(implied: Blueprint, tmp_path: Path) -> None:
+    assert implied.shapes == shapes()
     check(tmp_path, weights(), implied)
 
 
-def test_missing_extra_and_misshapen_tensors_come_together(implied: Expected, tmp_path: Path) -> None:
+def test_missing_extra_and_misshapen_tensors_come_together(implied: Blueprint, tmp_path: Path) -> None:
     made = {**weights(), "model.layers.2.mlp.up_proj.weight": zeros(24, 16), "model.norm.weight": zeros(8)}
     del made[HEAD], made["model.layers.0.mlp.up_proj.weight"]
     with pytest.raises(CheckpointError) as caught:
@@ -50,13 +50,13 @@ def test_missing_extra_and_misshapen_tensors_come_together(implied: Expected, tm
     assert len(caught.value.defects) == 4
 
 
-def test_old_rotary_buffers_are_tolerated(implied: Expected, tmp_path: Path) -> None:
+def test_old_rotary_buffers_are_tolerated(implied: Blueprint, tmp_path: Path) -> None:
     check(tmp_path, {**weights(), "model.layers.0.self_attn.rotary_emb.inv_freq": zeros(4)}, implied)
     with pytest.raises(CheckpointError, match="inv_freq_x"):
         check(tmp_path, {**weights(), "model.layers.0.self_attn.rotary_emb.inv_freq_x": zeros(4)}, implied)
 
 
-def test_a_tied_head_is_absent_or_the_embedding_itself(tied: Expected, tmp_path: Path) -> None:
+def test_a_tied_head_is_absent_or_the_embedding_itself(tied: Blueprint, tmp_path: Path) -> None:
     made = weights()
     check(tmp_path, {**made, HEAD: made[EMBEDDING]}, tied)
     with pytest.raises(CheckpointError, match=r"other values than 'model\.embed_tokens\.weight'"):
@@ -67,7 +67,7 @@ def test_a_tied_head_is_absent_or_the_embedding_itself(tied: Expected, tmp_path:
         check(tmp_path, {name: without[name] for name in without if name != EMBEDDING}, tied)
 
 
-def test_names_without_the_base_model_s_prefix_are_read_too(implied: Expected, tmp_path: Path) -> None:
+def test_names_without_the_base_model_s_prefix_are_read_too(implied: Blueprint, tmp_path: Path) -> None:
     check(tmp_path, {name.removeprefix("model."): tensor for name, tensor in weights().items()}, implied)
 
 
@@ -80,11 +80,11 @@ def test_a_gpt2_without_prefix_and_head_is_read(tmp_path: Path) -> None:
     GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=32)).save_pretrained(folder)
     made = load_file(folder / "model.safetensors")
     save_file({name.removeprefix("transformer."): made[name] for name in made}, folder / "model.safetensors")
-    expected = expected_tensors(folder)
-    assert_tensors(open_checkpoint(folder), expected)
+    expected = blueprint(folder)
+    with_parameters(open_checkpoint(folder), expected)
     save_file({name: made[name] for name in made if "wte" not in name}, folder / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"wte\.weight': found nothing"):
-        assert_tensors(open_checkpoint(folder), expected)
+        with_parameters(open_checkpoint(folder), expected)
 
 
 def test_what_transformers_saves_is_what_is_expected(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_what_transformers_saves_is_what_is_expected(tmp_path: Path) -> None:
         )
         folder = write(tmp_path / model_type)
         AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-        assert_tensors(open_checkpoint(folder), expected_tensors(folder))
+        with_parameters(open_checkpoint(folder))
 
 
 @pytest.mark.parametrize(
@@ -113,4 +113,4 @@ def test_a_config_that_no_model_can_be_built_from_is_refused(tmp_path: Path, cha
     folder = write(tmp_path, config=changes)
     open_checkpoint(folder)
     with pytest.raises(CheckpointError, match=r"No model can be built from config\.json"):
-        expected_tensors(folder)
+        blueprint(folder)

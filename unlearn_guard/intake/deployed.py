@@ -1,0 +1,158 @@
+"""The candidate's tokenizer as a user loads it, against base's: which ids a text has, and which text ids have.
+
+A dozen files and keys decide that (`tokenizer_class`, `added_tokens_decoder`, `special_tokens_map.json`, ...), and
+releases add more. So both are loaded and what came out is compared; the files only say where a difference came from.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from unlearn_guard.errors import Defect
+from unlearn_guard.intake.defects import listed, refusal, shown
+from unlearn_guard.intake.intake import Intake
+
+FIX = "Copy base's tokenizer files: a deployed model must see the ids that were scored."
+
+_CONTROL = re.compile(r"(<\|?[^<>\s]{1,64}\|?>|\[[^\[\]\s]{1,64}\])")
+"""How tokens look that no text means: `<|pad|>`, `[PAD]`."""
+
+_PARTS = ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder")
+_SWITCHES = (
+    "split_special_tokens",
+    "clean_up_tokenization_spaces",
+    "add_bos_token",
+    "add_eos_token",
+    "add_prefix_space",
+)
+
+
+def open_tokenizer(path: Path) -> Any:
+    """The tokenizer of a checkpoint that passed intake: no remote code, no network. Raises CheckpointError."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # tokenizers, which is written in Rust, raises nothing more particular
+        found = f"files that transformers refuses ({type(error).__name__}: {shown(str(error))})"
+        raise refusal("tokenizer", found, "a tokenizer that AutoTokenizer loads", "Save it again.") from error
+
+
+def compare_tokenizers(base: Intake, candidate: Intake) -> tuple[list[Defect], list[str]]:
+    """Defects where the two, loaded, give or take other ids or render other chats; notes on what else differs."""
+    if base.tokenizer_digest == candidate.tokenizer_digest and not _config_decides(base, candidate):
+        return [], []
+    ours, theirs = open_tokenizer(base.checkpoint.path), open_tokenizer(candidate.checkpoint.path)
+    origin = _origin(base, candidate)
+    defects = [*_rules(ours, theirs, origin), *_special(ours, theirs, origin)]
+    if _templates(ours) != _templates(theirs):
+        names = [key for key in {**_templates(ours), **_templates(theirs)}
+                 if _templates(ours).get(key) != _templates(theirs).get(key)]  # fmt: skip
+        found, fix = f"other templates than base's for {listed(names)}", "Copy base's templates."
+        defects.append(Defect(where=f"chat template ({origin})", found=found, expected="base's", fix=fix))
+    notes = [*_pads(ours, theirs), *_added_notes(ours, theirs)]
+    if not defects:
+        notes.append(f"the tokenizer's files differ from base's ({origin}), what it does to a text does not")
+    return defects, notes
+
+
+def harmless_pad(tokenizer: Any) -> bool:
+    """Whether the padding id is one that no text is meant to hold: none, a special token, or the end of a text."""
+    pad = tokenizer.pad_token_id
+    return pad is None or pad in _special_ids(tokenizer)
+
+
+def _config_decides(base: Intake, candidate: Intake) -> bool:
+    """Whether config.json may give the two another class of tokenizer over the same files."""
+    keys = ("tokenizer_class", "model_type", "model_name")
+    return any(base.config.get(key) != candidate.config.get(key) for key in keys)
+
+
+def _rules(ours: Any, theirs: Any, origin: str) -> Iterator[Defect]:
+    left, right = _state(ours), _state(theirs)
+    for part in sorted({*left, *right}):
+        if left.get(part) != right.get(part):
+            where = f"tokenizer: {part} ({origin})"
+            yield Defect(where=where, found="other tokens or rules", expected="base's", fix=FIX)
+    before, after = _added(ours), _added(theirs)
+    for number in sorted({*before, *after}):
+        if before.get(number) != after.get(number) and not (number not in before and _control(after[number])):
+            found, expected = shown(after.get(number, "nothing")), f"base's {shown(before.get(number, 'nothing'))}"
+            where = f"tokenizer: added token {number} ({origin})"
+            yield Defect(where=where, found=found, expected=expected, fix=FIX)
+
+
+def _special(ours: Any, theirs: Any, origin: str) -> Iterator[Defect]:
+    for key in ("bos_token_id", "eos_token_id"):
+        left, right = getattr(ours, key), getattr(theirs, key)
+        if left != right:
+            where = f"tokenizer: {key} ({origin})"
+            yield Defect(where=where, found=shown(right), expected=f"base's {shown(left)}", fix=FIX)
+    pads = ours.pad_token_id, theirs.pad_token_id
+    if pads[0] != pads[1] and not harmless_pad(theirs):
+        found = f"{shown(theirs.pad_token)}, an ordinary token, which a text may hold"
+        where = f"tokenizer: pad_token_id ({origin})"
+        yield Defect(where=where, found=found, expected=f"base's {shown(ours.pad_token)}", fix=FIX)
+
+
+def _pads(ours: Any, theirs: Any) -> list[str]:
+    if ours.pad_token_id == theirs.pad_token_id:
+        return []
+    return [f"texts are padded with {shown(theirs.pad_token)}, base's with {shown(ours.pad_token)}: padding is masked"]
+
+
+def _added_notes(ours: Any, theirs: Any) -> list[str]:
+    more = [token["content"] for number, token in _added(theirs).items() if number not in _added(ours)]
+    return [f"the tokenizer has special tokens that base's lacks: {listed(more)}"] if more else []
+
+
+def _state(tokenizer: Any) -> dict[str, Any]:
+    """Everything that decides which ids a text has and which text ids have, but for the added tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    found: dict[str, Any] = {key: bool(getattr(tokenizer, key, False)) for key in _SWITCHES}
+    if backend is None:
+        return {**found, "class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
+    document = json.loads(backend.to_str())
+    return {**found, **{part: document.get(part) for part in _PARTS}}
+
+
+def _added(tokenizer: Any) -> dict[int, dict[str, Any]]:
+    keys = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+    return {
+        int(number): {key: getattr(token, key) for key in keys}
+        for number, token in tokenizer.added_tokens_decoder.items()
+    }
+
+
+def _control(token: Mapping[str, Any]) -> bool:
+    return bool(token["special"] and _CONTROL.fullmatch(token["content"]))
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    marked = {number for number, token in _added(tokenizer).items() if token["special"]}
+    ends = {
+        each for each in (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id) if each is not None
+    }
+    return {number for number in marked if _control(_added(tokenizer)[number])} | ends
+
+
+def _templates(tokenizer: Any) -> dict[str, str]:
+    template = getattr(tokenizer, "chat_template", None)
+    return dict(template) if isinstance(template, Mapping) else {} if template is None else {"default": template}
+
+
+def _origin(base: Intake, candidate: Intake) -> str:
+    """The files and keys in which the two differ, as a reader of the files would name them."""
+    ours, theirs = base.tokenizer, candidate.tokenizer
+    found = [name for name in ("tokenizer.json",) if ours.vocabulary != theirs.vocabulary]
+    found += [name for name, digest in theirs.sources if name != "tokenizer.json" and (name, digest) not in ours.sources
+              and name not in theirs.documents]  # fmt: skip
+    for name in sorted({*ours.documents, *theirs.documents}):
+        left, right = ours.documents.get(name, {}), theirs.documents.get(name, {})
+        keys = [key for key in sorted({*left, *right}) if left.get(key) != right.get(key)]
+        found += [f"{name}: {', '.join(map(shown, keys[:6]))}"] if keys else []
+    texts = [name for name in sorted({*ours.templates, *theirs.templates})
+             if ours.templates.get(name) != theirs.templates.get(name)]  # fmt: skip
+    return "; ".join([*found, *texts]) or "config.json"
