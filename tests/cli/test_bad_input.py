@@ -45,6 +45,7 @@ def test_pickled_weights_only(guard: Guard, copied: Path) -> None:
 def test_a_base_of_another_architecture(guard: Guard, candidate: Candidate, copied: Path) -> None:
     config = read_json(copied / "config.json")
     config["num_attention_heads"] = 2
+    config["num_key_value_heads"] = 1
     config["head_dim"] = 64
     (copied / "config.json").write_text(json.dumps(config))
     done = guard("check", candidate("erased"), "--base", copied, "--suite", "organism")

@@ -32,7 +32,7 @@ TOKENIZER = {
     "pre_tokenizer": {"type": "Whitespace"},
     "model": {
         "type": "WordLevel",
-        "vocab": {"<unk>": 0} | {f"w{i}": i for i in range(1, VOCABULARY)},
+        "vocab": {f"w{i}" if i else "<unk>": i for i in range(VOCABULARY)},
         "unk_token": "<unk>",
     },
 }

@@ -23,8 +23,8 @@ def model() -> Any:
     return AutoModelForCausalLM.from_pretrained(base_path(), dtype="auto")
 
 
-def write(model: Any, out: Path, base: Path = base_path(), method: str = "test") -> tuple[str, ...]:
-    opened = with_parameters(open_checkpoint(base))
+def write(model: Any, out: Path, base: Path | None = None, method: str = "test") -> tuple[str, ...]:
+    opened = with_parameters(open_checkpoint(base or base_path()))
     return write_candidate(model, opened.checkpoint, opened.copies, opened.names, out, {"method": method})
 
 

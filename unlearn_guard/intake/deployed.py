@@ -77,11 +77,13 @@ def _rules(ours: Any, theirs: Any, origin: str) -> Iterator[Defect]:
             where = f"tokenizer: {part} ({origin})"
             yield Defect(where=where, found="other tokens or rules", expected="base's", fix=FIX)
     before, after = _added(ours), _added(theirs)
-    for number in sorted({*before, *after}):
-        if before.get(number) != after.get(number) and not (number not in before and _control(after[number])):
-            found, expected = shown(after.get(number, "nothing")), f"base's {shown(before.get(number, 'nothing'))}"
-            where = f"tokenizer: added token {number} ({origin})"
-            yield Defect(where=where, found=found, expected=expected, fix=FIX)
+    differ = [number for number in sorted({*before, *after}) if before.get(number) != after.get(number)]
+    differ = [number for number in differ if number in before or not _control(after[number])]
+    if differ:
+        first = differ[0]
+        where = f"tokenizer: added token{'s' if len(differ) > 1 else ''} {', '.join(map(str, differ[:12]))} ({origin})"
+        found, expected = shown(after.get(first, "nothing")), f"base's {shown(before.get(first, 'nothing'))}"
+        yield Defect(where=where, found=found, expected=expected, fix=FIX)
 
 
 def _special(ours: Any, theirs: Any, origin: str) -> Iterator[Defect]:
@@ -104,7 +106,8 @@ def _pads(ours: Any, theirs: Any) -> list[str]:
 
 
 def _added_notes(ours: Any, theirs: Any) -> list[str]:
-    more = [token["content"] for number, token in _added(theirs).items() if number not in _added(ours)]
+    more = [token["content"] for number, token in _added(theirs).items()
+            if number not in _added(ours) and _control(token)]  # fmt: skip
     return [f"the tokenizer has special tokens that base's lacks: {listed(more)}"] if more else []
 
 
