@@ -18,9 +18,10 @@ from unlearn_guard.environment import peak_bytes, versions
 from unlearn_guard.errors import Defect, StorageError, UsageError
 from unlearn_guard.intake import Intake, assert_unchanged
 from unlearn_guard.interruption import heed
+from unlearn_guard.quantizers.coverage import coverage, linear_shapes
 from unlearn_guard.quantizers.drift import by_layer, layer_counts, total
-from unlearn_guard.quantizers.layers import linear_shapes
 from unlearn_guard.quantizers.protocol import Calibration, Placement, Quantizer
+from unlearn_guard.quantizers.share import quantized_share
 from unlearn_guard.records import FULL, WEIGHTS, Checkpoint, LayerDrift, Measurement, Stage, Task, TaskScore
 from unlearn_guard.registry import quantizer
 from unlearn_guard.runs.store import Store
@@ -125,18 +126,25 @@ class Bench:
         ]
         return scores
 
-    def weights(self, candidate: Intake) -> tuple[Measurement, ...]:
-        """How the candidate's update sits on base's NF4 grid, over all layers that NF4 quantizes."""
+    def weights(
+        self, candidate: Intake, precisions: Sequence[str], artifacts: Mapping[str, Intake]
+    ) -> tuple[Measurement, ...]:
+        """How the candidate's update sits on base's NF4 grid, over all that NF4 quantizes, and what is in 4 bits."""
         with self.watch.stage("compare weights", "nf4"):
-            shapes = linear_shapes(self.base.checkpoint.path)
+            units = coverage(self.base.checkpoint.path).units
             done = 0
 
             def advance(count: int) -> None:
                 nonlocal done
                 done += count
-                self.watch.advance(done, len(shapes))
+                self.watch.advance(done, len(units))
 
             layers = layer_counts(self.base.checkpoint, candidate.checkpoint, advance)
+            shares = [
+                share
+                for precision in precisions
+                if precision != FULL and (share := self._share(candidate, precision, artifacts.get(precision)))
+            ]
         self.drift = by_layer(layers)
         counts = total(layers)
         numbers = (
@@ -144,7 +152,7 @@ class Bench:
             ("update_to_bin", counts.update_to_bin, counts.changed),
             ("floor_survival", counts.floor_survival, counts.changed),
         )
-        return tuple(
+        drift = tuple(
             Measurement(
                 subject=candidate.checkpoint.digest,
                 precision="nf4",
@@ -155,6 +163,28 @@ class Bench:
             )
             for name, value, count in numbers
             if value is not None
+        )
+        return (*drift, *shares)
+
+    def _share(self, candidate: Intake, precision: str, artifact: Intake | None) -> Measurement | None:
+        """How much of the quantized candidate is in 4 bits, by what was written."""
+        recipe, digest = self.recipe(precision, candidate, artifact), candidate.checkpoint.digest
+        key = store_key(kind="quantized_share", model=digest, recipe=recipe, engine=self.engine())
+        counted = self.store.get_json(key)
+        if counted is None:
+            made = artifact.checkpoint if artifact else self._quantized(quantizer(precision), candidate)
+            counted = quantized_share(made.path, coverage(candidate.checkpoint.path))
+            self.store.put_json(key, counted or ())
+        if not counted:
+            return None
+        packed, weights = counted
+        return Measurement(
+            subject=digest,
+            precision=precision,
+            task=WEIGHTS,
+            metric="quantized_share",
+            value=packed / weights,
+            samples=weights,
         )
 
     @cached_property

@@ -31,7 +31,9 @@ from unlearn_guard.measuring import (
     assert_precisions,
     open_tokenizer,
 )
-from unlearn_guard.quantizers.protocol import Calibration, Placement
+from unlearn_guard.quantizers.artifacts import assert_artifact
+from unlearn_guard.quantizers.coverage import assert_quantizable
+from unlearn_guard.quantizers.protocol import SHORTEST, Calibration, Placement
 from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.registry import quantizer
@@ -133,7 +135,7 @@ def _measure(
     scores += _retrained_scores(bench, ready.retrained)
     retrained = ready.retrained.checkpoint if ready.retrained is not None else None
     erased = ready.erasure.measure(precisions, ready.artifacts)
-    weights = bench.weights(ready.candidate)
+    weights = bench.weights(ready.candidate, precisions, ready.artifacts)
     with watch.stage("judge"):
         derived = derive(
             scores,
@@ -175,8 +177,11 @@ def _open_others(
     expected = expected_tensors(base.checkpoint.path)
     assert_tensors(base, expected)
     assert_tensors(candidate, expected)
+    assert_quantizable(base.checkpoint.path, base.location, settled.precisions)
     artifacts = {name: open_checkpoint(path, precision=name) for name, path in request.artifacts.items()}
     notes = [note for artifact in artifacts.values() for note in assert_made_from(artifact, candidate)]
+    for name, artifact in artifacts.items():
+        assert_artifact(name, artifact.checkpoint, candidate.checkpoint, artifact.location)
     return base, artifacts, tuple(notes)
 
 
@@ -209,18 +214,33 @@ def _retrained_scores(bench: Bench, retrained: Intake | None) -> tuple[TaskScore
 
 def _bench(request: Request, settled: Settled, rendered: Rendered, base: Intake, watch: Stopwatch) -> Bench:
     device = choose_device(request.device)
-    calibrated = any(quantizer(name).calibrated for name in settled.precisions)
+    calibration, notes = _calibration(settled, rendered, base)
     return Bench(
         rendered=rendered,
         base=base,
-        calibration=Calibration(
-            texts=tuple(calibration_texts(rendered, rendered.suite.calibration_samples)) if calibrated else ()
-        ),
+        calibration=calibration,
         placement=Placement(device_map=device_map(device), dtype=choose_dtype(request.dtype, device)),
         batch_size=request.batch_size,
         store=Store(default_root()),
         watch=watch,
+        notes=notes,
     )
+
+
+def _calibration(settled: Settled, rendered: Rendered, base: Intake) -> tuple[Calibration, list[str]]:
+    """The texts that every data-driven quantizer of this run looks at, and what to say of those it does not."""
+    if not any(quantizer(name).calibrated for name in settled.precisions):
+        return Calibration(texts=()), []
+    tokenizer = open_tokenizer(base.checkpoint.path)
+    chosen = calibration_texts(
+        rendered,
+        rendered.suite.calibration_samples,
+        length=lambda text: len(tokenizer(text)["input_ids"]),
+        shortest=SHORTEST,
+    )
+    used, over = len(chosen.texts), chosen.passed_over
+    note = f"calibration: {used} texts used, {over} passed over with fewer than {SHORTEST} tokens"
+    return Calibration(texts=chosen.texts), [note]
 
 
 def _scores(

@@ -9,9 +9,10 @@ from safetensors.torch import load_file, save_file
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers import worker
 from unlearn_guard.quantizers.awq import AWQ
+from unlearn_guard.quantizers.coverage import linear_shapes
 from unlearn_guard.quantizers.gptq import GPTQ
 from unlearn_guard.quantizers.gptqmodel import GPTQModelQuantizer, assert_no_fallback
-from unlearn_guard.quantizers.layers import directory_tensors, linear_shapes, load_model
+from unlearn_guard.quantizers.layers import directory_tensors, load_model
 from unlearn_guard.quantizers.protocol import Calibration, Placement
 from unlearn_guard.records import Checkpoint
 

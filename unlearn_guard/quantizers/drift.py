@@ -4,18 +4,24 @@ from collections.abc import Callable
 
 import torch
 
+from unlearn_guard.quantizers.coverage import coverage
 from unlearn_guard.quantizers.grid import EMPTY, GridCounts, count
-from unlearn_guard.quantizers.layers import linear_shapes, read_tensor, stored_tensors
+from unlearn_guard.quantizers.layers import read_weight, stored_tensors
 from unlearn_guard.records import RATIO_OCTAVES, Checkpoint, LayerDrift
 
 
 def layer_counts(base: Checkpoint, candidate: Checkpoint, progress: Callable[[int], None]) -> dict[str, GridCounts]:
-    """The counts of every quantized layer, two tensors in memory at a time, in model order."""
+    """The counts of every quantized layer and stack of experts, two matrices in memory at a time, in model order.
+
+    A stack of experts is counted one matrix an expert, as it is quantized.
+    """
     base_files, candidate_files = stored_tensors(base), stored_tensors(candidate)
     found: dict[str, GridCounts] = {}
-    for layer in linear_shapes(base.path):
-        name = f"{layer}.weight"
-        found[layer] = count(read_tensor(base_files, name), read_tensor(candidate_files, name))
+    model = coverage(base.path)
+    for name in model.units:
+        before, after = (read_weight(files, name, model) for files in (base_files, candidate_files))
+        pairs = zip(before, after, strict=True) if name in model.experts else ((before, after),)
+        found[name.removesuffix(".weight")] = sum((count(*pair) for pair in pairs), start=EMPTY)
         progress(1)
     return found
 
