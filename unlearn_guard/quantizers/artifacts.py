@@ -37,15 +37,19 @@ def layout_of(recipe: Mapping[str, Any]) -> str | None:
     return found.lower() if isinstance(found, str) else None
 
 
-def assert_artifact(precision: str, artifact: Checkpoint, candidate: Checkpoint, location: str) -> None:
-    """Refuse, before anything is measured, what is not this candidate in this format. UsageError."""
+def assert_artifact(precision: str, artifact: Checkpoint, candidate: Checkpoint, location: str) -> bool:
+    """Refuse, before anything is measured, what is not this candidate in this format. UsageError.
+
+    True where it has been shown that the artifact was made from this candidate, weight by weight.
+    """
     if precision not in OURS:
-        return
+        return False
     assert_recipe(precision, recipe_of(artifact.path), location)
     found, files = coverage(candidate.path), directory_tensors(artifact.path)
     left = [name for name in found.units if not in_four_bits(files, found, name)]
     if left:
-        defect = Defect(where=named(left), found=f"{len(left)} weights that are not in 4 bits", expected="every one")
+        found_bits = f"{len(left)} of {len(found.units)} weights left out of the 4 bits"
+        defect = Defect(where=named(left), found=found_bits, expected="none left out")
         fix = f"Quantize all of the model, or leave {precision} to the guard: it quantizes the candidate itself."
         raise UsageError(f"{location} is not all of it in {precision}", [defect], fix=fix)
     if precision == "nf4":
@@ -53,6 +57,7 @@ def assert_artifact(precision: str, artifact: Checkpoint, candidate: Checkpoint,
         if defects:
             fix = "Quantize this candidate, or leave nf4 to the guard: NF4 is the same whoever makes it."
             raise UsageError(f"{location} was not made from the candidate", defects, fix=fix)
+    return precision == "nf4"
 
 
 def assert_recipe(precision: str, recipe: Mapping[str, Any] | None, location: str) -> None:

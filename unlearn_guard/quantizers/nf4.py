@@ -93,12 +93,11 @@ class NF4:
             if layer.weight.quant_state.quant_type != self.name:
                 kind = layer.weight.quant_state.quant_type
                 raise QuantizationError(f"{checkpoint.path} holds {kind} weights where nf4 was asked for")
-        experts.put_in(model, files, stacked, _computing(model, placement))
+        computing = placement.dtype if isinstance(placement.dtype, torch.dtype) else model.dtype
+        for layer in layers:
+            layer.weight.quant_state.dtype = computing  # else unpacked weights are rounded to the stored dtype
+        experts.put_in(model, files, stacked, computing)
         return model
-
-
-def _computing(model: "PreTrainedModel", placement: Placement) -> torch.dtype:
-    return placement.dtype if isinstance(placement.dtype, torch.dtype) else model.dtype
 
 
 def _assert_codes(source: Checkpoint, written: Path) -> None:
