@@ -1,5 +1,6 @@
 """Models of a few thousand weights of any architecture, with a tokenizer of their own."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -77,3 +78,33 @@ def save(model: PreTrainedModel, out: Path, **options: object) -> Path:
 def prompts() -> torch.Tensor:
     """Eight prompts of twelve tokens."""
     return torch.randint(4, len(WORDS), (8, 12), generator=torch.Generator().manual_seed(2))
+
+
+def write_suite(folder: Path, *, words: int = 4, long: int = 0) -> Path:
+    """A folder of suites with one, `quiz`: who lives where, the calibration texts in a file of their own.
+
+    Of the 24 texts `long` have 16 tokens and the others `words` words and a BOS.
+    """
+    tasks = folder / "quiz"
+    tasks.mkdir(parents=True)
+    for name, people in (("forget", NAMES[:12]), ("retain", NAMES[12:])):
+        rows = [
+            {"question": f"Where lives {who} ?", "choices": list(PLACES[start : start + 4]), "answer": start % 4}
+            for start, who in zip(range(8), people, strict=False)
+        ]
+        (tasks / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (tasks / f"quiz_{name}.yaml").write_text(
+            f"task: quiz_{name}\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {name}.jsonl}}}}\n"
+            "test_split: test\noutput_type: multiple_choice\n"
+            'doc_to_text: "{{question}}"\ndoc_to_choice: "{{choices}}"\n'
+            "doc_to_target: answer\nmetric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]\n"
+        )
+    texts = [" ".join([who] + ["lives"] * (14 if number < long else words - 1)) for number, who in enumerate(NAMES)]
+    (tasks / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (folder / "quiz.yaml").write_text(
+        "version: 1\nname: quiz\ntitle: A quiz\ndescription: Who lives where.\n"
+        "forget: [{task: quiz_forget, metric: acc, chance: 0.25}]\n"
+        "retain: [{task: quiz_retain, metric: acc, chance: 0.25}]\n"
+        "include: [quiz]\ncalibration: {file: quiz/texts.jsonl, samples: 20}\n"
+    )
+    return folder
