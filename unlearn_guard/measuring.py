@@ -18,11 +18,9 @@ from unlearn_guard.environment import peak_bytes, versions
 from unlearn_guard.errors import Defect, StorageError, UsageError
 from unlearn_guard.intake import Intake, assert_unchanged
 from unlearn_guard.interruption import heed
-from unlearn_guard.quantizers.coverage import coverage, linear_shapes
-from unlearn_guard.quantizers.drift import by_layer, layer_counts, total
+from unlearn_guard.quantizers.coverage import linear_shapes
 from unlearn_guard.quantizers.protocol import Calibration, Placement, Quantizer
-from unlearn_guard.quantizers.share import quantized_share
-from unlearn_guard.records import FULL, WEIGHTS, Checkpoint, LayerDrift, Measurement, Stage, Task, TaskScore
+from unlearn_guard.records import FULL, Checkpoint, LayerDrift, Stage, Task, TaskScore
 from unlearn_guard.registry import quantizer
 from unlearn_guard.runs.store import Store
 from unlearn_guard.runs.store import key as store_key
@@ -126,67 +124,6 @@ class Bench:
         ]
         return scores
 
-    def weights(
-        self, candidate: Intake, precisions: Sequence[str], artifacts: Mapping[str, Intake]
-    ) -> tuple[Measurement, ...]:
-        """How the candidate's update sits on base's NF4 grid, over all that NF4 quantizes, and what is in 4 bits."""
-        with self.watch.stage("compare weights", "nf4"):
-            units = coverage(self.base.checkpoint.path).units
-            done = 0
-
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                self.watch.advance(done, len(units))
-
-            layers = layer_counts(self.base.checkpoint, candidate.checkpoint, advance)
-            shares = [
-                share
-                for precision in precisions
-                if precision != FULL and (share := self._share(candidate, precision, artifacts.get(precision)))
-            ]
-        self.drift = by_layer(layers)
-        counts = total(layers)
-        numbers = (
-            ("code_flip_rate", counts.code_flip_rate, counts.weights),
-            ("update_to_bin", counts.update_to_bin, counts.changed),
-            ("floor_survival", counts.floor_survival, counts.changed),
-        )
-        drift = tuple(
-            Measurement(
-                subject=candidate.checkpoint.digest,
-                precision="nf4",
-                task=WEIGHTS,
-                metric=name,
-                value=value,
-                samples=count,
-            )
-            for name, value, count in numbers
-            if value is not None
-        )
-        return (*drift, *shares)
-
-    def _share(self, candidate: Intake, precision: str, artifact: Intake | None) -> Measurement | None:
-        """How much of the quantized candidate is in 4 bits, by what was written."""
-        recipe, digest = self.recipe(precision, candidate, artifact), candidate.checkpoint.digest
-        key = store_key(kind="quantized_share", model=digest, recipe=recipe, engine=self.engine())
-        counted = self.store.get_json(key)
-        if counted is None:
-            made = artifact.checkpoint if artifact else self._quantized(quantizer(precision), candidate)
-            counted = quantized_share(made.path, coverage(candidate.checkpoint.path))
-            self.store.put_json(key, counted or ())
-        if not counted:
-            return None
-        packed, weights = counted
-        return Measurement(
-            subject=digest,
-            precision=precision,
-            task=WEIGHTS,
-            metric="quantized_share",
-            value=packed / weights,
-            samples=weights,
-        )
-
     @cached_property
     def tokenizer(self) -> Any:
         """Base's tokenizer; intake has seen that the candidate's is the same."""
@@ -209,7 +146,7 @@ class Bench:
     def loaded(self, precision: str, intake: Intake, artifact: Intake | None) -> Iterator[Any]:
         """The model at this precision, quantized first where nobody has. Drop every reference to it before leaving."""
         maker = quantizer(precision)
-        made = artifact.checkpoint if artifact else self._quantized(maker, intake)
+        made = artifact.checkpoint if artifact else self.quantized(maker, intake)
         model = maker.load(made, self.placement)
         assert_unchanged(artifact or intake)
         yield model
@@ -238,7 +175,8 @@ class Bench:
         # The digest is of what is asked. Role, chance and reference are the suite's word of today.
         return replace(score, task=task)
 
-    def _quantized(self, maker: Quantizer, intake: Intake) -> Checkpoint:
+    def quantized(self, maker: Quantizer, intake: Intake) -> Checkpoint:
+        """What this quantizer made of a model, made now where nobody has."""
         if maker.name == FULL:
             return intake.checkpoint
         recipe = self.recipe(maker.name, intake, None)

@@ -48,6 +48,7 @@ from unlearn_guard.scoring.chat import Chat
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.rendering import Rendered
 from unlearn_guard.scoring.suites import load_suite
+from unlearn_guard.weighing import weigh
 
 
 def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path]:
@@ -135,7 +136,7 @@ def _measure(
     scores += _retrained_scores(bench, ready.retrained)
     retrained = ready.retrained.checkpoint if ready.retrained is not None else None
     erased = ready.erasure.measure(precisions, ready.artifacts)
-    weights = bench.weights(ready.candidate, precisions, ready.artifacts)
+    weights = weigh(bench, ready.candidate, precisions, ready.artifacts)
     with watch.stage("judge"):
         derived = derive(
             scores,

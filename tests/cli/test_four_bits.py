@@ -145,7 +145,7 @@ def test_short_calibration_texts_are_counted_before_anything_is_measured(check: 
 
 @pytest.mark.slow
 def test_short_texts_are_passed_over_and_told(check: Check, tmp_path: Path) -> None:
-    two("llama", tmp_path)
+    two("llama", tmp_path, hidden_size=128, intermediate_size=256)
     suites = tiny.write_suite(tmp_path / "suites20", long=20)
     lines = (suites / "quiz" / "texts.jsonl").read_text().splitlines(keepends=True)
     (suites / "quiz" / "texts.jsonl").write_text("".join(reversed(lines)))

@@ -67,7 +67,8 @@ def saved(family: str, out: Path, **more: object) -> Path:
     ],
 )
 def test_which_precisions_a_family_has(family: str, nf4: str, gptq: str, tmp_path: Path) -> None:
-    path = saved(family, tmp_path)
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "n_embd": 128, "n_inner": 256}
+    path = saved(family, tmp_path, **sizes | ({} if family == "falcon" else {"head_dim": 32}))
     assert refusals(path, "full") == ()
     for precision, expected in (("nf4", nf4), ("gptq", gptq), ("awq", gptq)):
         found = refusals(path, precision)
@@ -78,6 +79,16 @@ def test_a_width_that_no_group_divides(tmp_path: Path) -> None:
     path = saved("llama", tmp_path, hidden_size=48, num_attention_heads=3, num_key_value_heads=3)
     assert "48" in refusals(path, "awq")[0].found
     assert refusals(path, "nf4") == ()
+
+
+def test_rows_that_awq_cannot_clip(tmp_path: Path) -> None:
+    """Two heads of 16 values are 32 rows, an MLP has 96; the 32 rows of keys are not clipped."""
+    (found,) = refusals(saved("llama", tmp_path), "awq")
+    assert found.found == "32, 96 outputs"
+    assert "v_proj" in found.where
+    assert "up_proj" in found.where
+    assert "k_proj" not in found.where
+    assert refusals(tmp_path, "gptq") == ()
 
 
 def test_the_refusal_names_layers_precision_and_what_to_leave_out(tmp_path: Path) -> None:

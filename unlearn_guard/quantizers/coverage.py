@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _NAMED = 5
 
+_CLIPPED_TOGETHER = 64
+_UNCLIPPED = ("q_", "k_", "query", "key", "Wqkv")
+"""What gptqmodel's AWQ processor does not clip, by parts of a module's name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
@@ -160,7 +164,8 @@ def refusals(checkpoint: Path, precision: str) -> tuple[Defect, ...]:
     if precision == "nf4":
         return (*_unknown(found), *_not_replaced(found), *_nothing(found))
     if precision in ("gptq", "awq"):
-        return (*_unknown(found), *_stacked(found), *_turned(found), *_no_group(found), *_nothing(found))
+        rows = _rows(found) if precision == "awq" else ()
+        return (*_unknown(found), *_stacked(found), *_turned(found), *_no_group(found), *rows, *_nothing(found))
     return ()
 
 
@@ -227,6 +232,25 @@ def _no_group(found: Coverage) -> Iterator[Defect]:
         yield Defect(
             where="input widths", found=named(list(map(str, widths))), expected="a group of 128, 64 or 32 divides each"
         )
+
+
+def _rows(found: Coverage) -> Iterator[Defect]:
+    """The library looks for AWQ's clipping 64 outputs at a time, save in queries and keys, which it does not clip."""
+    clipped = [name for name in found.linears if not any(word in _inside(name) for word in _UNCLIPPED)]
+    odd = [name for name in clipped if found.linears[name][0] % _CLIPPED_TOGETHER]
+    if odd:
+        sizes = sorted({found.linears[name][0] for name in odd})
+        yield Defect(
+            where=named(odd),
+            found=f"{named(list(map(str, sizes)))} outputs",
+            expected=f"a multiple of {_CLIPPED_TOGETHER}, which gptqmodel's AWQ needs",
+        )
+
+
+def _inside(layer: str) -> str:
+    """`model.layers.3.mlp.up_proj` is `mlp.up_proj` inside its layer."""
+    parts = layer.split(".")
+    return ".".join(parts[next((place for place, part in enumerate(parts, 1) if part.isdigit()), 0) :])
 
 
 def _nothing(found: Coverage) -> Iterator[Defect]:

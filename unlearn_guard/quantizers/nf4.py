@@ -37,7 +37,13 @@ class NF4:
     def recipe(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:  # noqa: ARG002 - the protocol's signature
         """Format, block size and the versions of the two libraries that decide."""
         versions = {name: importlib.metadata.version(name) for name in ("bitsandbytes", "transformers")}
-        return {"quantizer": self.name, "block": BLOCK, "double_quantization": False, "versions": versions}
+        return {
+            "quantizer": self.name,
+            "block": BLOCK,
+            "double_quantization": False,
+            "experts": "one matrix each",  # what an earlier release stored of a mixture had them in full precision
+            "versions": versions,
+        }
 
     def quantize(self, checkpoint: Checkpoint, calibration: Calibration, out: Path, placement: Placement) -> Checkpoint:  # noqa: ARG002 - NF4 looks at no data
         """Quantize while loading, save, and compare what was saved with bitsandbytes' own kernel, layer by layer.
