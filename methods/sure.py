@@ -75,18 +75,18 @@ class SURE(Family):
         hands = [chosen[first : first + self.batch_size] for first in range(0, len(chosen), self.batch_size)]
         batches = (batch(forget, hand, start.model.device) for hand in hands)
         found = gradient(start.model, start.trained, self.forget_term(start), batches)
-        rows = salient({name: one.norm(dim=1) for name, one in found.items()}, self.percentile)
+        rows = salient({name: one.norm(dim=-1) for name, one in found.items()}, self.percentile)
 
         def keep(gradients: Mapping[str, Tensor]) -> None:
             for name, kept_R in rows.items():
-                gradients[name].mul_(kept_R[:, None])
+                gradients[name].mul_(kept_R[..., None])  # of a stack of experts, R is experts and rows
 
         return Shapes(total=keep)
 
 
 def salient(norms: Mapping[str, Tensor], percentile: float) -> dict[str, Tensor]:
     """Which rows of each tensor have a norm above the percentile of all rows of all tensors. Raises UsageError."""
-    bar = float(np.percentile(torch.cat([*norms.values()]).cpu().double().numpy(), percentile))
+    bar = float(np.percentile(torch.cat([one.flatten() for one in norms.values()]).cpu().double().numpy(), percentile))
     found = {name: one_R.double() > bar for name, one_R in norms.items()}
     if not any(bool(kept_R.any()) for kept_R in found.values()):
         raise UsageError(

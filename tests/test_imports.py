@@ -15,7 +15,7 @@ LEVELS = (
     {"registry", "environment", "chatter", "interruption"},
     {"intake", "scoring", "quantizers", "attribution", "judging", "runs", "reports", "unlearning", "organism"},
     {"request", "measuring", "reporting"},
-    {"deployed_items", "attributing", "attesting", "leaderboard", "grid_file"},
+    {"deployed_items", "attributing", "attesting", "leaderboard", "grid_file", "weighing"},
     {"erasure", "cells"},
     {"pipeline", "unlearn"},
     {"measure_cell"},

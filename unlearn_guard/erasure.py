@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from unlearn_guard.attributing import suite_pairs
 from unlearn_guard.attribution import cad
+from unlearn_guard.attribution.architectures import FAMILIES
 from unlearn_guard.attribution.circuit import Circuit, mlp_circuit
 from unlearn_guard.attribution.eap_ig import DEFAULT_STEPS, attribute
 from unlearn_guard.attribution.linear import make_dense
@@ -70,6 +71,13 @@ class Erasure:
         rendered = self.bench.rendered.tasks
         self.pairs = suite_pairs(self.bench.rendered, self.bench.tokenizer)
         retain = [each for each in rendered if each.task.role is Role.RETAIN]
+        family = self.bench.base.config.get("model_type")
+        if self.pairs and family not in FAMILIES:
+            self.bench.notes.append(
+                f"attribution does not know how a {family!r} model adds up its residual stream: cad, as_c, as_nc and "
+                "the activation shifts are not measured"
+            )
+            self.pairs = {}
         self.prompts = {name: tuple(pair.clean for pair in pairs[:SHIFT_PROMPTS]) for name, pairs in self.pairs.items()}
         self.prompts |= {each.task.name: _contexts(each, self.bench.tokenizer) for each in retain}
 

@@ -18,10 +18,9 @@ from unlearn_guard.environment import peak_bytes, versions
 from unlearn_guard.errors import Defect, StorageError, UsageError
 from unlearn_guard.intake import Intake, open_checkpoint, open_tokenizer, with_parameters
 from unlearn_guard.interruption import heed
-from unlearn_guard.quantizers.drift import by_layer, layer_counts, total
-from unlearn_guard.quantizers.layers import linear_shapes
+from unlearn_guard.quantizers.coverage import linear_shapes
 from unlearn_guard.quantizers.protocol import Calibration, Placement, Quantizer
-from unlearn_guard.records import FULL, WEIGHTS, Checkpoint, LayerDrift, Measurement, Stage, Task, TaskScore
+from unlearn_guard.records import FULL, Checkpoint, LayerDrift, Stage, Task, TaskScore
 from unlearn_guard.registry import quantizer
 from unlearn_guard.runs.store import Store, default_root
 from unlearn_guard.runs.store import key as store_key
@@ -128,38 +127,6 @@ class Bench:
         ]
         return scores
 
-    def weights(self, candidate: Intake) -> tuple[Measurement, ...]:
-        """How the candidate's update sits on base's NF4 grid, over all layers that NF4 quantizes."""
-        with self.watch.stage("compare weights", "nf4"):
-            shapes = linear_shapes(self.base.checkpoint.path)
-            done = 0
-
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                self.watch.advance(done, len(shapes))
-
-            layers = layer_counts(self.base.checkpoint, candidate.checkpoint, advance)
-        self.drift = by_layer(layers)
-        counts = total(layers)
-        numbers = (
-            ("code_flip_rate", counts.code_flip_rate, counts.weights),
-            ("update_to_bin", counts.update_to_bin, counts.changed),
-            ("floor_survival", counts.floor_survival, counts.changed),
-        )
-        return tuple(
-            Measurement(
-                subject=candidate.checkpoint.digest,
-                precision="nf4",
-                task=WEIGHTS,
-                metric=name,
-                value=value,
-                samples=count,
-            )
-            for name, value, count in numbers
-            if value is not None
-        )
-
     @cached_property
     def tokenizer(self) -> Any:
         """Base's tokenizer; intake has seen that the candidate's is the same."""
@@ -182,7 +149,7 @@ class Bench:
     def loaded(self, precision: str, intake: Intake, artifact: Intake | None) -> Iterator[Any]:
         """The model at this precision, quantized first where nobody has. Drop every reference to it before leaving."""
         maker = quantizer(precision)
-        made = artifact.checkpoint if artifact else self._quantized(maker, intake)
+        made = artifact.checkpoint if artifact else self.quantized(maker, intake)
         model = maker.load(made, self.placement)
         yield model
         del model
@@ -210,7 +177,8 @@ class Bench:
         # The digest is of what is asked. Role, chance and reference are the suite's word of today.
         return replace(score, task=task)
 
-    def _quantized(self, maker: Quantizer, intake: Intake) -> Checkpoint:
+    def quantized(self, maker: Quantizer, intake: Intake) -> Checkpoint:
+        """What this quantizer made of a model, made now where nobody has."""
         if maker.name == FULL:
             return intake.checkpoint
         recipe = self.recipe(maker.name, intake, None)

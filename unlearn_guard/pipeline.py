@@ -32,7 +32,9 @@ from unlearn_guard.measuring import (
     assert_precisions,
     open_sealed,
 )
-from unlearn_guard.quantizers.protocol import Calibration, Placement
+from unlearn_guard.quantizers.artifacts import assert_artifact
+from unlearn_guard.quantizers.coverage import assert_quantizable, linear_shapes
+from unlearn_guard.quantizers.protocol import SHORTEST, Calibration, Placement
 from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.registry import quantizer
@@ -47,6 +49,7 @@ from unlearn_guard.scoring.chat import Chat
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.rendering import Rendered
 from unlearn_guard.scoring.suites import load_suite
+from unlearn_guard.weighing import weigh
 
 
 def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path]:
@@ -139,7 +142,7 @@ def _measure(
     scores += _retrained_scores(bench, ready.retrained)
     retrained = ready.retrained.checkpoint if ready.retrained is not None else None
     erased = ready.erasure.measure(precisions, ready.artifacts)
-    weights = bench.weights(ready.candidate)
+    weights = weigh(bench, ready.candidate, precisions, ready.artifacts)
     with watch.stage("judge"):
         derived = derive(
             scores,
@@ -178,9 +181,15 @@ def _open_others(
     """Base and the ready-made artifacts, each held against the candidate."""
     base = open_sealed(settled.base)
     notes = list(assert_comparable(base, candidate).notes)
+    for intake in (base, candidate):
+        assert_quantizable(intake.checkpoint.path, intake.location, settled.precisions)
+    for name in settled.precisions:
+        quantizer(name).recipe(linear_shapes(base.checkpoint.path))  # a library that is missing is told now
     artifacts = {name: open_sealed(path, precision=name) for name, path in request.artifacts.items()}
-    for artifact in artifacts.values():
-        notes += [*assert_made_from(artifact, candidate), *assert_reads_alike(base, artifact), *artifact.notes]
+    for name, artifact in artifacts.items():
+        trust = assert_made_from(artifact, candidate)
+        shown = assert_artifact(name, artifact.checkpoint, candidate.checkpoint, artifact.location)
+        notes += [*(() if shown else trust), *assert_reads_alike(base, artifact), *artifact.notes]
     return base, artifacts, tuple(notes)
 
 
@@ -211,18 +220,33 @@ def _retrained_scores(bench: Bench, retrained: Intake | None) -> tuple[TaskScore
 
 def _bench(request: Request, settled: Settled, rendered: Rendered, base: Intake, watch: Stopwatch) -> Bench:
     device = choose_device(request.device)
-    calibrated = any(quantizer(name).calibrated for name in settled.precisions)
+    calibration, notes = _calibration(settled, rendered, base)
     return Bench(
         rendered=rendered,
         base=base,
-        calibration=Calibration(
-            texts=tuple(calibration_texts(rendered, rendered.suite.calibration_samples)) if calibrated else ()
-        ),
+        calibration=calibration,
         placement=Placement(device_map=device_map(device), dtype=choose_dtype(request.dtype, device)),
         batch_size=request.batch_size,
         store=Store(default_root()),
         watch=watch,
+        notes=notes,
     )
+
+
+def _calibration(settled: Settled, rendered: Rendered, base: Intake) -> tuple[Calibration, list[str]]:
+    """The texts that every data-driven quantizer of this run looks at, and what to say of those it does not."""
+    if not any(quantizer(name).calibrated for name in settled.precisions):
+        return Calibration(texts=()), []
+    tokenizer = open_tokenizer(base.checkpoint.path)
+    chosen = calibration_texts(
+        rendered,
+        rendered.suite.calibration_samples,
+        length=lambda text: len(tokenizer(text)["input_ids"]),
+        shortest=SHORTEST,
+    )
+    used, over = len(chosen.texts), chosen.passed_over
+    note = f"calibration: {used} texts used, {over} passed over with fewer than {SHORTEST} tokens"
+    return Calibration(texts=chosen.texts), [note]
 
 
 def _scores(

@@ -4,7 +4,7 @@ from unlearn_guard.judging.metrics import METRICS, guarded_by, score
 from unlearn_guard.records import FULL, Property, Role
 
 DESIGN = {"forget_drop", "ptq_gap", "retain_drop", "cad", "as_nc", "as_c", "activation_shift_c", "activation_shift_nc",
-          "code_flip_rate", "update_to_bin", "floor_survival", "above_chance_removed", "recovery",
+          "quantized_share", "code_flip_rate", "update_to_bin", "floor_survival", "above_chance_removed", "recovery",
           "privleak", "forget_quality", "forget_truth_ratio", "model_utility", "truncated"}  # fmt: skip
 
 

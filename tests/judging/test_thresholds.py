@@ -56,7 +56,8 @@ def test_shipped_policies_hold_the_design_s_defaults():
     assert found["cad[toy_forget-full]"].at_least == found["cad[toy_forget-nf4]"].at_least == 0.80
     assert found["as_nc[toy_forget-full]"].at_most == 0.30
     assert found["cad[toy_forget-nf4]"].guards is Property.ERASURE
-    assert len(found) == 2 * 7 + 4 + 2 * 3
+    assert found["quantized_share[weights-nf4]"].at_least == 0.95
+    assert len(found) == 2 * 7 + 4 + 2 * 3 + 3
     assert all(limit.confidence is None and limit.because for limit in found.values())
 
 

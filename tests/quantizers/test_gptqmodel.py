@@ -1,5 +1,7 @@
 """GPTQ and AWQ by gptqmodel: what its log must say, and what it really makes."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers import worker
 from unlearn_guard.quantizers.awq import AWQ
+from unlearn_guard.quantizers.coverage import linear_shapes
 from unlearn_guard.quantizers.gptq import GPTQ
 from unlearn_guard.quantizers.gptqmodel import GPTQModelQuantizer, assert_no_fallback
-from unlearn_guard.quantizers.layers import directory_tensors, linear_shapes, load_model
+from unlearn_guard.quantizers.layers import directory_tensors, load_model
 from unlearn_guard.quantizers.protocol import Calibration, Placement
 from unlearn_guard.records import Checkpoint
 
@@ -144,3 +147,48 @@ def test_what_the_library_raises_is_told(placement: Placement, calibration: Cali
     (tmp_path / "empty").mkdir()
     with pytest.raises(QuantizationError, match="gptqmodel could not make gptq: "):
         worker.quantize("gptq", tmp_path / "empty", tmp_path / "out", calibration.texts, group=128, device="cpu")
+
+
+@pytest.mark.slow
+def test_the_recipe_may_lie_beside_the_config(
+    made: tuple[GPTQModelQuantizer, Checkpoint], placement: Placement, prompts: torch.Tensor, tmp_path: Path
+) -> None:
+    quantizer, checkpoint = made
+    old = Path(shutil.copytree(checkpoint.path, tmp_path / "old"))
+    config = json.loads((old / "config.json").read_text())
+    recipe = config.pop("quantization_config")
+    (old / "config.json").write_text(json.dumps(config))
+    beside = {"gptq": "quantize_config.json", "awq": "quant_config.json"}[quantizer.name]
+    kept = ("bits", "group_size", "desc_act", "sym", "zero_point", "version")
+    (old / beside).write_text(json.dumps({key: recipe[key] for key in kept if key in recipe}))
+    for other in ("quantize_config.json", "quant_config.json"):
+        if other != beside:
+            (old / other).unlink(missing_ok=True)
+    with torch.inference_mode():
+        expected = quantizer.load(checkpoint, placement)(prompts).logits
+        found = quantizer.load(Checkpoint(path=old, digest="2" * 64), placement)(prompts).logits
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.slow
+def test_a_text_that_the_library_would_drop_is_an_error(
+    source: Checkpoint, calibration: Calibration, placement: Placement, out: Path
+) -> None:
+    """Ten tokens are too few, eleven are not."""
+    short = " ".join(f"w{number}" for number in range(1, 11))
+    with pytest.raises(QuantizationError, match="1 of 9 calibration texts have fewer than 11 tokens"):
+        GPTQ().quantize(source, Calibration(texts=(*calibration.texts[:8], short)), out, placement)
+    enough = (*calibration.texts[:8], f"{short} w11")
+    assert GPTQ().quantize(source, Calibration(texts=enough), out, placement).precision == "gptq"
+
+
+def test_the_texts_that_the_library_keeps_are_counted() -> None:
+    class Model:
+        def prepare_dataset(self, texts: list[int]) -> list[dict[str, list[int]]]:
+            kept = [text for text in texts if text > 10]
+            return [{"input_ids": kept[:2]}, {"input_ids": kept[2:]}]
+
+    model = Model()
+    used = worker._count_used(model)
+    model.prepare_dataset([11, 10, 12, 13])
+    assert used == [3]

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers import nf4
-from unlearn_guard.quantizers.layers import linear_shapes
+from unlearn_guard.quantizers.coverage import linear_shapes
 from unlearn_guard.quantizers.nf4 import NF4
 from unlearn_guard.quantizers.protocol import Calibration, Placement
 from unlearn_guard.records import Checkpoint

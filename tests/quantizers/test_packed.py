@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers.layers import directory_tensors
-from unlearn_guard.quantizers.packed import assert_computes, awq_weight, gptq_weight
+from unlearn_guard.quantizers.packed import assert_computes, awq_weight, gptq_v2_weight, gptq_weight
 
 
 def int32(value: int) -> int:
@@ -31,6 +31,8 @@ def test_gptq_packs_eight_inputs_of_one_output(out: Path) -> None:
     weight = gptq_weight(directory_tensors(out), "l")
     assert weight.shape == (8, 8)
     assert weight[:, 3].tolist() == [(code - 7) * 0.5 for code in range(8)]
+    weight = gptq_v2_weight(directory_tensors(out), "l")  # the format that stores zeros as they are
+    assert weight[:, 3].tolist() == [(code - 6) * 0.5 for code in range(8)]
 
 
 def test_awq_packs_eight_interleaved_outputs_of_one_input(out: Path) -> None:

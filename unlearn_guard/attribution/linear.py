@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from unlearn_guard.errors import Defect, UsageError
 
@@ -117,6 +118,8 @@ def _gradient_fault(module: Any, like: Tensor) -> str | None:
 def make_dense(model: nn.Module) -> list[str]:
     """Replace every packed linear layer by an nn.Linear with the weights it stands for; returns their names.
 
+    A parameter that is packed in place, as a stack of experts is, becomes an ordinary one.
+
     In place. The answers are those of the quantized model; the memory is that of the unpacked one.
     """
     like = next(p for p in model.parameters() if p.is_floating_point())
@@ -130,4 +133,16 @@ def make_dense(model: nn.Module) -> list[str]:
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, plain)
         replaced.append(name)
+    for name, module in [(name, module) for name, module in model.named_modules() if is_parametrized(module)]:
+        for parameter in list(module.parametrizations):
+            _unpack(module, parameter)
+            replaced.append(f"{name}.{parameter}")
     return replaced
+
+
+@torch.no_grad()
+def _unpack(module: nn.Module, name: str) -> None:
+    """Put the weight that a packed parameter stands for in its place, as with the experts of a mixture at NF4."""
+    weight = getattr(module, name).detach()
+    remove_parametrizations(module, name, leave_parametrized=False)
+    setattr(module, name, nn.Parameter(weight, requires_grad=False))

@@ -97,6 +97,7 @@ METRICS: dict[str, Metric] = {
         _metric("truncated", Asks.ALL, Where.EVERYWHERE, (0.0, math.inf), "items", Property.REPORTED),
         _metric("code_flip_rate", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of codes", Property.REPORTED),
         _metric("update_to_bin", Asks.WEIGHTS, Where.NF4_ONLY, (0.0, math.inf), "bin widths", Property.REPORTED),
+        _metric("quantized_share", Asks.WEIGHTS, Where.QUANTIZED, _SHARE, "share of weights", Property.PERMANENCE),
         _metric("floor_survival", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of weights", Property.REPORTED),
     )
 }

@@ -1,5 +1,7 @@
 """AWQ by gptqmodel (Lin et al. 2024, arXiv 2306.00978): 4 bits with zero points, GEMM layout."""
 
+from types import MappingProxyType
+
 from unlearn_guard.quantizers.gptqmodel import GPTQModelQuantizer
 from unlearn_guard.quantizers.packed import awq_weight
 
@@ -8,4 +10,4 @@ class AWQ(GPTQModelQuantizer):
     """Scales up the input channels that the calibration texts use most before rounding."""
 
     name = "awq"
-    weight = staticmethod(awq_weight)
+    layouts = MappingProxyType({None: awq_weight, "gemm": awq_weight})

@@ -1,11 +1,13 @@
 """GPTQ by gptqmodel (Frantar et al. 2023, arXiv 2210.17323): 4 bits, symmetric."""
 
+from types import MappingProxyType
+
 from unlearn_guard.quantizers.gptqmodel import GPTQModelQuantizer
-from unlearn_guard.quantizers.packed import gptq_weight
+from unlearn_guard.quantizers.packed import gptq_v2_weight, gptq_weight
 
 
 class GPTQ(GPTQModelQuantizer):
     """Rounds column by column and lets the later columns make up for the error on the calibration texts."""
 
     name = "gptq"
-    weight = staticmethod(gptq_weight)
+    layouts = MappingProxyType({None: gptq_weight, "gptq": gptq_weight, "gptq_v2": gptq_v2_weight})

@@ -14,11 +14,12 @@ import torch
 
 from unlearn_guard.errors import PluginError, QuantizationError
 from unlearn_guard.quantizers import worker
+from unlearn_guard.quantizers.artifacts import layout_of, recipe_of
+from unlearn_guard.quantizers.coverage import linear_shapes
 from unlearn_guard.quantizers.layers import (
     assert_complete,
     assert_untouched,
     directory_tensors,
-    linear_shapes,
     load_model,
     stored_tensors,
 )
@@ -36,7 +37,8 @@ class GPTQModelQuantizer:
     name: str
     bits = 4
     calibrated = True
-    weight: Callable[[Mapping[str, StoredTensor], str], torch.Tensor]
+    layouts: Mapping[str | None, Callable[[Mapping[str, StoredTensor], str], torch.Tensor]]
+    """How the codes of each layout are read."""
 
     def recipe(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:
         """Format, group size, versions. PluginError without gptqmodel, QuantizationError where no group divides."""
@@ -82,16 +84,29 @@ class GPTQModelQuantizer:
         """The model with the library's kernels, each layer of which computes what its codes on disk say."""
         self.recipe({})  # a clear word when the library is missing
         worker.prepare_environment()
-        files = stored_tensors(checkpoint)
+        files, recipe = directory_tensors(checkpoint.path), recipe_of(checkpoint.path) or {}
         layers = [name[: -len(".qweight")] for name in files if name.endswith(".qweight")]
         if not layers:
             raise QuantizationError(f"{checkpoint.path} holds no {self.name} weights")
         assert_complete(checkpoint.path, layers, self.name)
-        model = load_model(checkpoint.path, placement)
+        weight = self.layouts.get(layout_of(recipe))
+        if weight is None:
+            raise QuantizationError(f"{checkpoint.path}: {self.name} in the layout {layout_of(recipe)!r} is not known")
+        model = load_model(checkpoint.path, placement, **self._config(checkpoint.path, recipe))
         modules = dict(model.named_modules())
         for layer in layers:
-            assert_computes(layer, modules[layer], type(self).weight(files, layer))
+            assert_computes(layer, modules[layer], weight(files, layer))
         return model
+
+    def _config(self, directory: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """The config with a recipe that lies beside it, where auto-gptq kept it and transformers no longer looks."""
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+        if getattr(config, "quantization_config", None) is not None:
+            return {}
+        config.quantization_config = {"quant_method": self.name, **recipe}
+        return {"config": config}
 
 
 def assert_no_fallback(method: str, log: Sequence[Mapping[str, str]], shapes: Mapping[str, tuple[int, int]]) -> None:

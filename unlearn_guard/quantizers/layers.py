@@ -1,4 +1,4 @@
-"""Which layers of a model are to be quantized, and the tensors of a directory, read one at a time."""
+"""The tensors of a directory, read one at a time, and models loaded from one with nothing left to chance."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -8,25 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unlearn_guard.errors import QuantizationError
+from unlearn_guard.quantizers.coverage import Coverage, linear_shapes, named
 from unlearn_guard.quantizers.protocol import Placement
 from unlearn_guard.records import TORCH_NAMES, Checkpoint, Span, StoredTensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-def linear_shapes(checkpoint: Path) -> dict[str, tuple[int, int]]:
-    """Name -> (out, in) of every linear layer but the output head, in model order: what NF4, GPTQ and AWQ quantize."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(checkpoint, trust_remote_code=False))
-    head = model.get_output_embeddings()
-    return {
-        name: (module.out_features, module.in_features)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not head
-    }
 
 
 def stored_tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
@@ -71,6 +58,12 @@ def read_tensor(tensors: Mapping[str, StoredTensor], name: str) -> torch.Tensor:
     return torch.frombuffer(raw, dtype=dtype).reshape(tensor.shape)
 
 
+def read_weight(tensors: Mapping[str, StoredTensor], name: str, found: Coverage) -> torch.Tensor:
+    """A weight as 4-bit formats quantize it: [out, in], whichever way round it is stored; experts as stored."""
+    weight = read_tensor(tensors, name)
+    return weight.T.contiguous() if name.removesuffix(".weight") in found.transposed else weight
+
+
 def assert_untouched(source: Mapping[str, StoredTensor], written: Mapping[str, StoredTensor], names: list[str]) -> None:
     """Refuse a quantized directory in which one of these tensors is not the source's.
 
@@ -90,24 +83,35 @@ def assert_complete(checkpoint: Path, quantized: Collection[str], precision: str
     """Refuse a model, ours or a ready-made artifact, in which a linear layer was left out of the 4 bits."""
     missing = [layer for layer in linear_shapes(checkpoint) if layer not in quantized]
     if missing:
-        raise QuantizationError(
-            f"{checkpoint}: {len(missing)} linear layers are not in {precision}: {', '.join(missing[:5])}"
-        )
+        raise QuantizationError(f"{checkpoint}: {len(missing)} linear layers are not in {precision}: {named(missing)}")
 
 
-def load_model(path: Path, placement: Placement, **options: Any) -> "PreTrainedModel":
-    """A model from a local directory of safetensors: no remote code, no pickle, no network, evaluation mode."""
+def load_model(
+    path: Path, placement: Placement, *, elsewhere: Collection[str] = (), **options: Any
+) -> "PreTrainedModel":
+    """A model from a local directory of safetensors: no remote code, no pickle, no network, evaluation mode.
+
+    transformers fills a parameter that it does not find, or finds in another shape, with random numbers. Only those
+    in `elsewhere` may be missing, and all of them must be: the caller has their values. QuantizationError otherwise.
+    """
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(
+    model, report = AutoModelForCausalLM.from_pretrained(
         path,
         dtype=placement.dtype,
         device_map=placement.device_map,
         trust_remote_code=False,
         use_safetensors=True,
         local_files_only=True,
+        output_loading_info=True,
         **options,
     )
+    random = set(report["missing_keys"]) | {name for name, *_ in report["mismatched_keys"]}
+    if random != set(elsewhere):
+        wrong = sorted(random ^ set(elsewhere))
+        raise QuantizationError(f"{path}: transformers did not load {len(wrong)} of its parameters: {named(wrong)}")
+    if report["error_msgs"]:
+        raise QuantizationError(f"{path}: transformers could not load it: {named(list(report['error_msgs']))}")
     model.requires_grad_(False)
     loaded: PreTrainedModel = model.eval()
     return loaded

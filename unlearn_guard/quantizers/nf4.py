@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unlearn_guard.errors import QuantizationError
+from unlearn_guard.quantizers import experts
+from unlearn_guard.quantizers.coverage import coverage, named
+from unlearn_guard.quantizers.grid import BLOCK
 from unlearn_guard.quantizers.layers import (
     assert_complete,
     assert_untouched,
     directory_tensors,
-    linear_shapes,
     load_model,
     read_tensor,
+    read_weight,
     stored_tensors,
 )
 from unlearn_guard.quantizers.protocol import Calibration, Placement, directory_digest
@@ -22,8 +25,6 @@ from unlearn_guard.records import Checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-BLOCK = 64
 
 
 class NF4:
@@ -36,10 +37,19 @@ class NF4:
     def recipe(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:  # noqa: ARG002 - the protocol's signature
         """Format, block size and the versions of the two libraries that decide."""
         versions = {name: importlib.metadata.version(name) for name in ("bitsandbytes", "transformers")}
-        return {"quantizer": self.name, "block": BLOCK, "double_quantization": False, "versions": versions}
+        return {
+            "quantizer": self.name,
+            "block": BLOCK,
+            "double_quantization": False,
+            "experts": "one matrix each",  # what an earlier release stored of a mixture had them in full precision
+            "versions": versions,
+        }
 
     def quantize(self, checkpoint: Checkpoint, calibration: Calibration, out: Path, placement: Placement) -> Checkpoint:  # noqa: ARG002 - NF4 looks at no data
-        """Quantize while loading, save, and compare what was saved with bitsandbytes' own kernel, layer by layer."""
+        """Quantize while loading, save, and compare what was saved with bitsandbytes' own kernel, layer by layer.
+
+        Everything is saved under the model's own names, the experts of a mixture in a file of their own.
+        """
         from transformers import BitsAndBytesConfig
 
         config = BitsAndBytesConfig(
@@ -52,7 +62,9 @@ class NF4:
         model = load_model(
             checkpoint.path, Placement(device_map=placement.device_map, dtype="auto"), quantization_config=config
         )
-        model.save_pretrained(out)
+        taken = experts.take_out(model, coverage(checkpoint.path).experts)
+        model.save_pretrained(out, save_original_format=False)
+        experts.write(taken, out)
         del model
         _assert_codes(checkpoint, out)
         return Checkpoint(path=out, digest=directory_digest(out), precision=self.name, method=checkpoint.method)
@@ -66,12 +78,17 @@ class NF4:
         """
         from bitsandbytes.nn import Linear4bit
 
-        model = load_model(checkpoint.path, placement)
-        named = {name: module for name, module in model.named_modules() if isinstance(module, Linear4bit)}
-        layers = list(named.values())
+        files, stacked = directory_tensors(checkpoint.path), coverage(checkpoint.path).experts
+        packed = [name for name in stacked if f"{name}.absmax" in files]
+        if len(packed) != len(stacked):
+            left = [name for name in stacked if name not in packed]
+            raise QuantizationError(f"{checkpoint.path}: {len(left)} stacks of experts are not in nf4: {named(left)}")
+        model = load_model(checkpoint.path, placement, elsewhere=stacked)
+        found = {name: module for name, module in model.named_modules() if isinstance(module, Linear4bit)}
+        layers = list(found.values())
         if not layers:
             raise QuantizationError(f"{checkpoint.path} loads without a single 4-bit layer")
-        assert_complete(checkpoint.path, named, self.name)
+        assert_complete(checkpoint.path, found, self.name)
         for parameter in model.parameters():
             if parameter.is_floating_point():  # transformers leaves them in the dtype they were saved in
                 parameter.data = parameter.data.to(placement.dtype)
@@ -80,23 +97,30 @@ class NF4:
             layer.compute_type_is_set = True
             layer.support_avx512bf16_for_cpu = False
             if layer.weight.quant_state.quant_type != self.name:
-                found = layer.weight.quant_state.quant_type
-                raise QuantizationError(f"{checkpoint.path} holds {found} weights where nf4 was asked for")
+                kind = layer.weight.quant_state.quant_type
+                raise QuantizationError(f"{checkpoint.path} holds {kind} weights where nf4 was asked for")
+        computing = placement.dtype if isinstance(placement.dtype, torch.dtype) else model.dtype
+        for layer in layers:
+            layer.weight.quant_state.dtype = computing  # else unpacked weights are rounded to the stored dtype
+        experts.put_in(model, files, stacked, computing)
         return model
 
 
 def _assert_codes(source: Checkpoint, written: Path) -> None:
-    """Every linear layer's packed codes and block scales are what `quantize_4bit` makes of the source's weights."""
+    """Every packed code and block scale is what `quantize_4bit` makes of the source; the rest is the source's."""
     from bitsandbytes.functional import quantize_4bit
 
     source_files, written_files = stored_tensors(source), directory_tensors(written)
-    shapes = linear_shapes(source.path)
-    for layer in shapes:
-        name = f"{layer}.weight"
-        codes, state = quantize_4bit(read_tensor(source_files, name), blocksize=BLOCK, quant_type="nf4")
+    found = coverage(source.path)
+    for name in found.units:
+        weight = read_weight(source_files, name, found)
+        if name in found.experts:
+            codes, absmax = experts.pack(weight)
+        else:
+            codes, state = quantize_4bit(weight, blocksize=BLOCK, quant_type="nf4")
+            absmax = state.absmax
         same_codes = torch.equal(codes.flatten().cpu(), read_tensor(written_files, name).flatten())
-        if not same_codes or not torch.equal(state.absmax.cpu(), read_tensor(written_files, f"{name}.absmax")):
+        if not same_codes or not torch.equal(absmax.cpu(), read_tensor(written_files, f"{name}.absmax")):
             raise QuantizationError(f"{name}: the saved NF4 weights are not those of bitsandbytes' quantize_4bit")
-    assert_untouched(
-        source_files, written_files, [name for name in source_files if name[: -len(".weight")] not in shapes]
-    )
+    quantized = set(found.units)
+    assert_untouched(source_files, written_files, [name for name in source_files if name not in quantized])

@@ -18,10 +18,19 @@ _AWQ_ORDER = [0, 4, 1, 5, 2, 6, 3, 7]
 
 
 def gptq_weight(files: Mapping[str, StoredTensor], layer: str) -> torch.Tensor:
-    """The [in, out] fp32 weight that a GPTQ layer stands for. Its zero points are stored less one (format v1)."""
+    """The [in, out] fp32 weight that a GPTQ layer stands for. Its zero points are stored less one (format `gptq`)."""
+    return _gptq(files, layer, less=1)
+
+
+def gptq_v2_weight(files: Mapping[str, StoredTensor], layer: str) -> torch.Tensor:
+    """The same in the format `gptq_v2`, which stores zero points as they are."""
+    return _gptq(files, layer, less=0)
+
+
+def _gptq(files: Mapping[str, StoredTensor], layer: str, *, less: int) -> torch.Tensor:
     packed, zeros = read_tensor(files, f"{layer}.qweight"), read_tensor(files, f"{layer}.qzeros")
     codes = ((packed[:, None, :] >> _SHIFTS[None, :, None]) & 15).reshape(-1, packed.shape[1])
-    zero = ((zeros[:, :, None] >> _SHIFTS) & 15).reshape(zeros.shape[0], -1) + 1
+    zero = ((zeros[:, :, None] >> _SHIFTS) & 15).reshape(zeros.shape[0], -1) + less
     group = read_tensor(files, f"{layer}.g_idx").long()
     return (codes - zero[group]) * read_tensor(files, f"{layer}.scales").float()[group]
 

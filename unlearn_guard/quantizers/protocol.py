@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+SHORTEST = 11
+"""Tokens that a calibration text needs: gptqmodel drops shorter ones, whatever `calibration_data_min_length` says."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """The texts a data-driven quantizer may look at, the same for base and candidate."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import QuantizationError
+from unlearn_guard.quantizers.protocol import SHORTEST
 
 Log = list[dict[str, Any]]
 
@@ -79,15 +80,33 @@ def _run(method: str, source: str, out: str, texts: tuple[str, ...], group: int,
     )
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in tokenizer(list(texts))["input_ids"]]
+    short = [len(row["input_ids"]) for row in rows if len(row["input_ids"]) < SHORTEST]
+    if short:
+        raise ValueError(f"{len(short)} of {len(rows)} calibration texts have fewer than {SHORTEST} tokens")
     model = GPTQModel.load(source, config, device=device, trust_remote_code=False)
     # On CPU the automatic choice refuses; with CUDA it is the fast one.
     cpu_backend = BACKEND.AWQ_TORCH if awq else BACKEND.GPTQ_TORCH
+    used = _count_used(model)
     log = model.quantize(
         rows,
         tokenizer=tokenizer,
         batch_size=8,
         backend=cpu_backend if device == "cpu" else BACKEND.AUTO,
-        calibration_data_min_length=1,  # the default drops short texts with a warning
     )
+    if not used or any(count != len(rows) for count in used):
+        raise ValueError(f"the library used {sorted(set(used))} of {len(rows)} calibration texts")
     model.save(out)
     return [{key: str(value) for key, value in row.items()} for rows in log.values() for row in rows]
+
+
+def _count_used(model: Any) -> list[int]:
+    """The number of texts that the library keeps each time it prepares them, filled in while it works."""
+    prepare, used = model.prepare_dataset, []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        batches = prepare(*arguments, **options)
+        used.append(sum(len(batch["input_ids"]) for batch in batches))
+        return batches
+
+    model.prepare_dataset = counted
+    return used

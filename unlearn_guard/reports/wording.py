@@ -115,6 +115,8 @@ def mend(limit: Limit, task: str) -> str:
             f"Quantizing to {precision} brings {task} back. Unlearn with larger updates on fewer weights "
             f"(a magnitude floor), and do not release for {precision}."
         )
+    if limit.metric == "quantized_share":
+        return f"Much of the {precision} model is not in 4 bits, so what it shows of permanence is no evidence."
     if limit.metric == "as_nc":
         return f"The edit moved much outside {task}'s circuit: broad damage rather than erasure; edit fewer weights."
     mends = {

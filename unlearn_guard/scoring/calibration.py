@@ -1,6 +1,8 @@
 """The texts that GPTQ and AWQ calibrate on."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from unlearn_guard.errors import Defect, SuiteError
@@ -8,11 +10,20 @@ from unlearn_guard.records import Role
 from unlearn_guard.scoring.rendering import Rendered
 
 
-def calibration_texts(rendered: Rendered, samples: int) -> list[str]:
-    """The first `samples` distinct texts of the suite's calibration source, in order.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The texts to calibrate on, and how many were passed over on the way because they were too short."""
+
+    texts: tuple[str, ...]
+    passed_over: int
+
+
+def calibration_texts(rendered: Rendered, samples: int, *, length: Callable[[str], int], shortest: int) -> Chosen:
+    """The first `samples` distinct texts of at least `shortest` tokens in the suite's calibration source, in order.
 
     A file holds one {"text": ...} a line. The source `retain` takes the retain tasks' prompts, the tasks
     in turn so that each is heard; the forget tasks' never, because a quantizer keeps best what it sees.
+    A quantizer drops short texts without a word, so they are passed over here and counted.
     Raises SuiteError when the suite names no source, the file is broken, or there are too few texts.
     """
     source = rendered.suite.calibration
@@ -23,12 +34,25 @@ def calibration_texts(rendered: Rendered, samples: int) -> list[str]:
             f"suite {rendered.suite.name!r} names no calibration source, which GPTQ and AWQ need",
             fix="Add `calibration: {file: ...}` or `calibration: {tasks: retain}` to it.",
         )
-    texts = _file_texts(source) if isinstance(source, Path) else _prompts(rendered)
-    distinct = list(dict.fromkeys(texts))
-    if len(distinct) < samples:
+    texts = list(dict.fromkeys(_file_texts(source) if isinstance(source, Path) else _prompts(rendered)))
+    chosen: list[str] = []
+    passed_over = 0
+    for text in texts:
+        if len(chosen) == samples:
+            break
+        if length(text) >= shortest:
+            chosen.append(text)
+        else:
+            passed_over += 1
+    if len(chosen) < samples:
         name = source if isinstance(source, Path) else "the retain tasks"
-        raise SuiteError(f"{name}: {len(distinct)} different calibration texts; {samples} are wanted")
-    return distinct[:samples]
+        raise SuiteError(
+            f"{name}: {len(texts)} different calibration texts, {len(chosen)} of them with at least {shortest} tokens; "
+            f"{samples} are wanted",
+            fix="Name longer texts in the suite (`calibration: {file: ...}`), ask for fewer (`samples`), "
+            "or leave gptq and awq out: --precisions full,nf4.",
+        )
+    return Chosen(texts=tuple(chosen), passed_over=passed_over)
 
 
 def _prompts(rendered: Rendered) -> list[str]:

@@ -22,18 +22,22 @@ _INFINITY = 0x7F800000  # the bit pattern; above it lie the NaNs
 
 
 def fisher(model: PreTrainedModel, texts: Sequence[Text], names: Sequence[str], *, rows: int = 8) -> dict[str, Tensor]:
-    """The Fisher diagonal of each named linear weight, fp32, of the weight's shape.
+    """The Fisher diagonal of each named linear weight or stack of experts, fp32, of the weight's shape.
 
     One backward pass for `rows` texts: of a linear layer, example b's gradient is D_b^T X_b, with X what went in and D
     the gradient of what came out. Neither `rows` nor padding changes the numbers. Memory: these tensors, one more of
-    the largest, and the inputs of the named layers. The model is left as it was.
+    the largest, and the inputs of the named layers. A stack of experts sees some tokens of each text: its gradient is
+    taken one text at a time. The model is left as it was.
 
     Raises UsageError for a name that is no linear layer's weight or a layer that the texts do not pass once, and
     NonFiniteError.
     """
-    layers = _linears(model, names)
-    found = {name: torch.zeros_like(layer.weight, dtype=torch.float32) for name, layer in layers.items()}
-    seen = dict.fromkeys(names, 0)
+    stacks = {name: one for name, one in model.named_parameters() if name in set(names) and one.dim() == 3}
+    layers = _linears(model, [name for name in names if name not in stacks])
+    if not names:
+        raise UsageError("the Fisher information of no weight is asked for")
+    found = {name: torch.zeros_like(model.get_parameter(name), dtype=torch.float32) for name in names}
+    seen = dict.fromkeys(layers, 0)
     order = sorted(range(len(texts)), key=lambda place: len(texts[place].ids))
     with _frozen(model), _squaring(layers, found, seen):
         for start in range(0, len(order), rows):
@@ -42,10 +46,11 @@ def fisher(model: PreTrainedModel, texts: Sequence[Text], names: Sequence[str], 
             if total.requires_grad:
                 total.backward()
             done = start + len(asked.index)
-            strange = [name for name in names if seen[name] != done]
+            strange = [name for name in layers if seen[name] != done]
             if strange:
                 raise UsageError(f"{strange[0]} is not used exactly once for a text: its gradient is not known")
             current().advance(done, len(texts))
+        _square_stacks(model, texts, stacks, found)
     for name, squares in found.items():
         squares /= len(texts)
         if not squares.isfinite().all():
@@ -61,9 +66,25 @@ def _linears(model: PreTrainedModel, names: Sequence[str]) -> dict[str, nn.Linea
         if not isinstance(layer, nn.Linear) or not name.endswith(".weight"):
             raise UsageError(f"{name} is not the weight of a linear layer: its Fisher information cannot be had here")
         found[name] = layer
-    if not found:
-        raise UsageError("the Fisher information of no weight is asked for")
     return found
+
+
+def _square_stacks(
+    model: PreTrainedModel, texts: Sequence[Text], stacks: Mapping[str, nn.Parameter], found: Mapping[str, Tensor]
+) -> None:
+    """Add each text's squared gradient of each stack of experts to `found`; a stack that routes nothing has none."""
+    if not stacks:
+        return
+    for place in range(len(texts)):
+        for one in stacks.values():
+            one.requires_grad_(True)
+        total = score(model, batch(texts, [place], model.device)).nll_B.sum()
+        gradients = torch.autograd.grad(total, [*stacks.values()], allow_unused=True)
+        for name, gradient in zip(stacks, gradients, strict=True):
+            if gradient is not None:
+                found[name].addcmul_(gradient.float(), gradient.float())
+    for one in stacks.values():
+        one.requires_grad_(False)
 
 
 @contextmanager

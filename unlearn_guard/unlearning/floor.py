@@ -5,7 +5,9 @@ changed weight out of its own NF4 cell, so that survival holds by construction. 
 is stored in: what is rounded away after a floor is no floor.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 
 import torch
 from torch import Tensor
@@ -38,6 +40,18 @@ class _Ground:
     high: Tensor
     fixed: Tensor
     empty: Tensor
+
+
+def _by_matrix(floor: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """A stack of experts is floored one matrix an expert, as it is quantized: no block reaches over two."""
+
+    @wraps(floor)
+    def floored(base: Tensor, edited: Tensor) -> Tensor:
+        if base.dim() < 3 or base.shape != edited.shape:
+            return floor(base, edited)
+        return torch.stack([floor(one, other) for one, other in zip(base, edited, strict=True)])
+
+    return floored
 
 
 def _ground(base: Tensor, edited: Tensor) -> _Ground:
@@ -78,6 +92,7 @@ def _stored(base: Tensor, edited: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+@_by_matrix
 def cell_floor(base: Tensor, edited: Tensor) -> Tensor:
     """The edit with every weight that differs from base's in another NF4 cell than base's, in base's dtype.
 
@@ -102,6 +117,7 @@ def cell_floor(base: Tensor, edited: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+@_by_matrix
 def paper_floor(base: Tensor, edited: Tensor) -> Tensor:
     """The edit with every update of at least delta, its direction kept, in base's dtype. Survival is not certain.
 
@@ -119,6 +135,7 @@ def paper_floor(base: Tensor, edited: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+@_by_matrix
 def reach(base: Tensor, edited: Tensor) -> Tensor:
     """|update| over the distance to the neighbouring cell in its direction, fp32: 1 has just arrived there.
 
@@ -140,6 +157,9 @@ def outside(base: Tensor, floored: Tensor) -> tuple[Tensor, Tensor]:
 
     A weight that does not differ from base may not move, nor one in a block of zeros.
     """
+    if base.dim() == 3:
+        ends = [outside(one, other) for one, other in zip(base, floored, strict=True)]
+        return torch.stack([low for low, _ in ends]), torch.stack([high for _, high in ends])
     ground = _ground(base, floored)
     update = floored.float() - ground.own
     moves = (update != 0) & ~ground.empty

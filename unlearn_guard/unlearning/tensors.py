@@ -78,13 +78,23 @@ def mlps(model: PreTrainedModel, layers: Collection[int]) -> tuple[str, ...]:
 
 
 def linears(model: PreTrainedModel) -> tuple[str, ...]:
-    """The weight of every linear layer but the head: what 4-bit formats quantize."""
+    """The weight of every linear layer but the head, and a mixture's stacks of experts: what 4-bit formats quantize."""
     head = model.get_output_embeddings()
     return tuple(
-        f"{name}.weight"
+        f"{name}.{weight}"
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not head
+        if module is not head
+        for weight in _quantized(module)
     )
+
+
+def _quantized(module: torch.nn.Module) -> tuple[str, ...]:
+    """A module's own weights that 4-bit formats quantize: of a linear layer one, of experts a matrix each, stacked."""
+    if isinstance(module, torch.nn.Linear):
+        return ("weight",)
+    if "Experts" in type(module).__name__:
+        return tuple(name for name, one in module.named_parameters(recurse=False) if one.dim() == 3)
+    return ()
 
 
 def layer_of(name: str) -> int | None:

@@ -1,0 +1,120 @@
+"""Ready-made quantized models: is the recipe the one that the precision's name means, and is every weight in 4 bits?"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from unlearn_guard.errors import Defect, UsageError
+from unlearn_guard.quantizers.coverage import coverage, named
+from unlearn_guard.quantizers.layers import directory_tensors, stored_tensors
+from unlearn_guard.quantizers.lineage import nf4_differences
+from unlearn_guard.quantizers.share import in_four_bits
+from unlearn_guard.records import Checkpoint
+
+OURS = ("nf4", "gptq", "awq")
+"""The precisions whose recipes are known here; a third party's format looks after its own."""
+
+BESIDE = ("quantize_config.json", "quant_config.json")
+"""Where auto-gptq and the first releases of autoawq kept the recipe."""
+
+_METHODS = {"nf4": "bitsandbytes", "gptq": "gptq", "awq": "awq"}
+_LAYOUTS = {"gptq": ("gptq", "gptq_v2"), "awq": ("gemm",)}
+
+
+def recipe_of(directory: Path) -> Mapping[str, Any] | None:
+    """A model's quantization recipe: in config.json, or in a file beside it; None where there is neither."""
+    config = _read(directory / "config.json")
+    found = config.get("quantization_config", config.get("compression_config"))
+    if found is None:
+        found = next((_read(directory / name) for name in BESIDE if (directory / name).is_file()), None)
+    return found if isinstance(found, Mapping) else None
+
+
+def layout_of(recipe: Mapping[str, Any]) -> str | None:
+    """How the codes are packed, where the recipe says: `gptq_v2` keeps zero points as they are, `gptq` less one."""
+    found = recipe.get("checkpoint_format") or recipe.get("format") or recipe.get("version")
+    return found.lower() if isinstance(found, str) else None
+
+
+def assert_artifact(precision: str, artifact: Checkpoint, candidate: Checkpoint, location: str) -> bool:
+    """Refuse, before anything is measured, what is not this candidate in this format. UsageError.
+
+    True where it has been shown that the artifact was made from this candidate, weight by weight.
+    """
+    if precision not in OURS:
+        return False
+    assert_recipe(precision, recipe_of(artifact.path), location)
+    found, files = coverage(candidate.path), directory_tensors(artifact.path)
+    left = [name for name in found.units if not in_four_bits(files, found, name)]
+    if left:
+        found_bits = f"{len(left)} of {len(found.units)} weights left out of the 4 bits"
+        defect = Defect(where=named(left), found=found_bits, expected="none left out")
+        fix = f"Quantize all of the model, or leave {precision} to the guard: it quantizes the candidate itself."
+        raise UsageError(f"{location} is not all of it in {precision}", [defect], fix=fix)
+    if precision == "nf4":
+        defects = nf4_differences(files, stored_tensors(candidate), found)
+        if defects:
+            fix = "Quantize this candidate, or leave nf4 to the guard: NF4 is the same whoever makes it."
+            raise UsageError(f"{location} was not made from the candidate", defects, fix=fix)
+    return precision == "nf4"
+
+
+def assert_recipe(precision: str, recipe: Mapping[str, Any] | None, location: str) -> None:
+    """Refuse an artifact whose recipe is not the 4-bit format that its precision names. UsageError, every defect."""
+    if precision not in OURS:
+        return
+    if recipe is None:
+        found = Defect(where="quantization_config", found="no recipe", expected=f"that of a {precision} model")
+        raise UsageError(f"{location} cannot be judged at {precision}", [found])
+    defects = list(_nf4(recipe) if precision == "nf4" else _packed(precision, recipe))
+    if defects:
+        method, bits = recipe.get("quant_method", "not named"), recipe.get("bits", recipe.get("w_bit", "not named"))
+        said = f"quant_method {method!r}, bits {bits!r}" if precision != "nf4" else f"quant_method {method!r}"
+        raise UsageError(
+            f"{location} cannot be judged at {precision}: its recipe is another ({said})",
+            defects,
+            fix=f"Give a {precision} model of 4 bits, or leave it to the guard: it quantizes the candidate itself.",
+        )
+
+
+def _nf4(recipe: Mapping[str, Any]) -> Iterator[Defect]:
+    yield from _method("nf4", recipe)
+    four = bool(recipe.get("load_in_4bit") or recipe.get("_load_in_4bit"))
+    if not four or recipe.get("load_in_8bit") or recipe.get("_load_in_8bit"):
+        yield _wrong("load_in_4bit", "8 bits" if recipe.get("load_in_8bit") else four, "true")
+    kind = recipe.get("bnb_4bit_quant_type", "fp4")  # the library's own default
+    if kind != "nf4":
+        yield _wrong("bnb_4bit_quant_type", kind, "nf4")
+
+
+def _packed(precision: str, recipe: Mapping[str, Any]) -> Iterator[Defect]:
+    yield from _method(precision, recipe)
+    bits = recipe.get("bits", recipe.get("w_bit"))
+    if type(bits) is not int or bits != 4:
+        yield _wrong("bits", bits, "4")
+    layout, known = layout_of(recipe), _LAYOUTS[precision]
+    if (layout is not None and layout not in known) or recipe.get("is_marlin_format"):
+        yield _wrong("checkpoint_format", layout or "marlin", " or ".join(known))
+    said = {str(recipe[key]).lower() for key in ("checkpoint_format", "format") if recipe.get(key) is not None}
+    if len(said) > 1:
+        yield _wrong("checkpoint_format and format", " and ".join(sorted(said)), "one and the same")
+
+
+def _method(precision: str, recipe: Mapping[str, Any]) -> Iterator[Defect]:
+    method = recipe.get("quant_method")
+    if method is not None and str(method).lower() != _METHODS[precision]:
+        yield _wrong("quant_method", method, _METHODS[precision])
+
+
+def _wrong(key: str, found: object, expected: str) -> Defect:
+    shown = "nothing" if found is None else repr(found)[:80]
+    return Defect(where=f"quantization_config: {key}", found=shown, expected=expected)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as a recipe: {error}") from error
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,80 @@
+"""What is measured on the weights themselves: where an edit lies on base's grid, and how much is in 4 bits."""
+
+from collections.abc import Mapping, Sequence
+
+from unlearn_guard.intake import Intake
+from unlearn_guard.measuring import Bench
+from unlearn_guard.quantizers.coverage import coverage
+from unlearn_guard.quantizers.drift import by_layer, layer_counts, total
+from unlearn_guard.quantizers.share import quantized_share
+from unlearn_guard.records import FULL, WEIGHTS, Measurement
+from unlearn_guard.registry import quantizer
+from unlearn_guard.runs.store import key as store_key
+
+
+def weigh(
+    bench: Bench, candidate: Intake, precisions: Sequence[str], artifacts: Mapping[str, Intake]
+) -> tuple[Measurement, ...]:
+    """The candidate's update on base's NF4 grid, and the share in 4 bits of each quantized candidate of this run."""
+    with bench.watch.stage("compare weights", "nf4"):
+        drift = _drift(bench, candidate)
+        shares = [
+            _share(bench, candidate, precision, artifacts.get(precision))
+            for precision in precisions
+            if precision != FULL
+        ]
+    return (*drift, *(share for share in shares if share is not None))
+
+
+def _drift(bench: Bench, candidate: Intake) -> tuple[Measurement, ...]:
+    """Over all layers that NF4 quantizes."""
+    units = coverage(bench.base.checkpoint.path).units
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        bench.watch.advance(done, len(units))
+
+    layers = layer_counts(bench.base.checkpoint, candidate.checkpoint, advance)
+    bench.drift = by_layer(layers)
+    counts = total(layers)
+    numbers = (
+        ("code_flip_rate", counts.code_flip_rate, counts.weights),
+        ("update_to_bin", counts.update_to_bin, counts.changed),
+        ("floor_survival", counts.floor_survival, counts.changed),
+    )
+    return tuple(
+        Measurement(
+            subject=candidate.checkpoint.digest,
+            precision="nf4",
+            task=WEIGHTS,
+            metric=name,
+            value=value,
+            samples=count,
+        )
+        for name, value, count in numbers
+        if value is not None
+    )
+
+
+def _share(bench: Bench, candidate: Intake, precision: str, artifact: Intake | None) -> Measurement | None:
+    """By what was written, whoever wrote it; None where that cannot be read as tensors."""
+    recipe, digest = bench.recipe(precision, candidate, artifact), candidate.checkpoint.digest
+    key = store_key(kind="quantized_share", model=digest, recipe=recipe, engine=bench.engine())
+    counted = bench.store.get_json(key)
+    if counted is None:
+        made = artifact.checkpoint if artifact else bench.quantized(quantizer(precision), candidate)
+        counted = quantized_share(made.path, coverage(candidate.checkpoint.path)) or ()
+        bench.store.put_json(key, list(counted))
+    if not counted:
+        return None
+    packed, weights = counted
+    return Measurement(
+        subject=digest,
+        precision=precision,
+        task=WEIGHTS,
+        metric="quantized_share",
+        value=packed / weights,
+        samples=weights,
+    )
