@@ -68,6 +68,14 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a byte, as the families load it whose tokenizer class is fixed by their config."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE({text: index for index, text in enumerate(alphabet)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|endoftext|>")
+
+
 def save(model: PreTrainedModel, out: Path, **options: object) -> Path:
     """Model and tokenizer in one directory."""
     model.save_pretrained(out, **options)

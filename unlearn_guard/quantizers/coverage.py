@@ -114,6 +114,8 @@ def _reason(name: str, weight: torch.Tensor, module: torch.nn.Module) -> str | N
     The class of a module is transformers' own and never the checkpoint's, so its name can be relied on.
     """
     kind, leaf = type(module).__name__, name.rpartition(".")[2]
+    if type(module) is torch.nn.Linear and leaf == "weight":
+        return None  # a gate of one row too: bitsandbytes replaces it
     if isinstance(module, torch.nn.Embedding):
         return "embedding"
     if "Router" in kind and weight.dim() == 2:
