@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect
-from unlearn_guard.intake.config import check_config, check_no_code, text_config
+from unlearn_guard.intake.config import check_config, check_no_code, code_notes, text_config
 from unlearn_guard.intake.defects import gather, refusal, shown
 from unlearn_guard.intake.documents import canonical, read_document
 from unlearn_guard.intake.folder import Folder, read_folder, unopened_note
@@ -98,7 +98,7 @@ def _read(folder: Folder, precision: str) -> _Contents:
         located, about_weights = read_weights(folder)
     if defects or tokenizer is None:
         raise CheckpointError(f"{len(defects)} defect{'s' if len(defects) != 1 else ''}", defects)
-    notes = (*about_weights, *about_manifest, *unopened_note(folder))
+    notes = (*code_notes(config), *about_weights, *about_manifest, *unopened_note(folder))
     return _Contents(
         config=config, generation=generation, tokenizer=tokenizer, manifest=manifest, located=located, notes=notes
     )
