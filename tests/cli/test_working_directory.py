@@ -36,43 +36,18 @@ def destroyed(candidate: Candidate, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("way", [".", "the path", "a link to it", "from a link", "a folder inside"])
-def test_a_policy_inside_the_candidate_is_passed_over(guard: Guard, destroyed: Path, tmp_path: Path, way: str) -> None:
-    cwd, named = destroyed, "."
-    if way == "the path":
-        named = str(destroyed)
-    elif way == "a link to it":
-        (tmp_path / "link").symlink_to(destroyed)
-        named = str(tmp_path / "link")
-    elif way == "from a link":
-        cwd = tmp_path / "outside"
-        cwd.mkdir()
-        (cwd / "thresholds.yaml").symlink_to(destroyed / "thresholds.yaml")
-        named = str(destroyed)
-    elif way == "a folder inside":
-        cwd = destroyed / "runs"
-        cwd.mkdir()
-        (destroyed / "thresholds.yaml").rename(cwd / "thresholds.yaml")
-        named = ".."
-    done = guard("check", named, "--precisions", "full", "--limit", "8", "--out", tmp_path / "run", cwd=cwd)
+def test_a_policy_inside_the_candidate_is_passed_over(guard: Guard, destroyed: Path, tmp_path: Path) -> None:
+    done = guard("check", ".", "--precisions", "full", "--limit", "4", "--out", tmp_path / "run", cwd=destroyed)
     assert done.status in (1, 5), done.text
     run = read_json(tmp_path / "run" / "run.json")
     assert run["policy"]["path"] == "paper"
     (note,) = (each for each in run["notes"] if "was passed over" in each)
-    assert str(cwd.resolve() / "thresholds.yaml") in note
+    assert str(destroyed.resolve() / "thresholds.yaml") in note
     assert "--thresholds ./thresholds.yaml" in note
     assert "was passed over" in " ".join(done.out.split())
 
 
-def test_a_link_in_the_candidate_to_a_policy_outside_is_the_candidate_s_word(
-    guard: Guard, destroyed: Path, tmp_path: Path
-) -> None:
-    (destroyed / "thresholds.yaml").rename(tmp_path / "policy.yaml")
-    (destroyed / "thresholds.yaml").symlink_to(tmp_path / "policy.yaml")
-    done = guard("check", ".", "--precisions", "full", "--limit", "8", "--out", tmp_path / "run", cwd=destroyed)
-    assert read_json(tmp_path / "run" / "run.json")["policy"]["path"] == "paper", done.text
-
-
+@pytest.mark.slow
 def test_a_policy_of_the_candidate_that_is_named_is_used_and_noted(
     guard: Guard, destroyed: Path, tmp_path: Path
 ) -> None:
@@ -81,14 +56,6 @@ def test_a_policy_of_the_candidate_that_is_named_is_used_and_noted(
     run = read_json(tmp_path / "run" / "run.json")
     assert run["policy"]["path"] == "thresholds.yaml", done.text
     assert any("lies inside the candidate" in note for note in run["notes"])
-
-
-def test_a_policy_beside_the_candidate_is_the_default(guard: Guard, destroyed: Path, tmp_path: Path) -> None:
-    (destroyed / "thresholds.yaml").rename(tmp_path / "thresholds.yaml")
-    guard("check", "destroyed", "--limit", "8", "--out", "run", cwd=tmp_path)
-    run = read_json(tmp_path / "run" / "run.json")
-    assert run["policy"]["path"] == "./thresholds.yaml"
-    assert not any("thresholds" in note for note in run["notes"])
 
 
 def test_what_only_the_candidate_s_policy_names_is_missing_and_the_message_says_why(
@@ -116,13 +83,17 @@ def hostile(destroyed: Path, tmp_path: Path) -> Path:
 
 
 SCRIPT = [sys.executable, "-P", "-c", "from unlearn_guard.cli import main; main()"]
+MODULE = [sys.executable, "-m", "unlearn_guard"]
 
 
-@pytest.mark.parametrize("command", [SCRIPT, [sys.executable, "-m", "unlearn_guard"]], ids=["script", "module"])
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(SCRIPT, id="script", marks=pytest.mark.slow), pytest.param(MODULE, id="module")],
+)
 def test_code_of_the_working_directory_is_never_run(
     environment: dict[str, str], hostile: Path, tmp_path: Path, command: list[str]
 ) -> None:
-    arguments = ["check", ".", "--thresholds", "organism", "--precisions", "full,nf4", "--limit", "8"]
+    arguments = ["check", ".", "--thresholds", "organism", "--precisions", "full", "--limit", "4"]
     arguments += ["--out", str(tmp_path / "run"), "--junitxml", str(tmp_path / "junit.xml")]
     done = subprocess.run(
         [*command, *arguments],
@@ -183,15 +154,15 @@ def test_a_metric_s_script_of_the_working_directory_is_named_and_not_run(
     folder = tmp_path / "tasks"
     folder.mkdir()
     (folder / "t.jsonl").write_text(json.dumps({"q": "a", "c": ["x", "y"], "a": 0}) + "\n")
-    (folder / "mine.yaml").write_text(
-        "task: mine\ndataset_path: json\ndataset_kwargs: {data_files: {test: t.jsonl}}\ntest_split: test\n"
-        'output_type: multiple_choice\ndoc_to_text: "{{q}}"\ndoc_to_choice: "{{c}}"\ndoc_to_target: a\n'
-        "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}, "
-        "{metric: rouge, aggregation: mean, higher_is_better: true}]\n"
-    )
+    for name, more in (("kept", ""), ("mine", ", {metric: rouge, aggregation: mean, higher_is_better: true}")):
+        (folder / f"{name}.yaml").write_text(
+            f"task: {name}\ndataset_path: json\ndataset_kwargs:\n  data_files:\n    test: t.jsonl\ntest_split: test\n"
+            'output_type: multiple_choice\ndoc_to_text: "{{q}}"\ndoc_to_choice: "{{c}}"\ndoc_to_target: a\n'
+            f"metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}{more}]\n"
+        )
     (tmp_path / "ours.yaml").write_text(
         "version: 1\nname: ours\ntitle: A quiz\ndescription: Two letters.\n"
-        "forget: [{task: mine, metric: acc, chance: 0.5}]\nretain: [{task: mine, metric: acc, chance: 0.5}]\n"
+        "forget: [{task: mine, metric: acc, chance: 0.5}]\nretain: [{task: kept, metric: acc, chance: 0.5}]\n"
         "include: [tasks]\ncalibration: {tasks: retain, samples: 1}\n"
     )
     (tmp_path / "p.yaml").write_text(POLICY)
