@@ -121,9 +121,11 @@ def verify_command(statement: Path, checkpoint: Path, public_key: Path | None) -
 
 def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
     """Print what intake knows of a checkpoint, and how it differs from base."""
-    from unlearn_guard.intake import inspection, open_checkpoint
+    from unlearn_guard.intake import assert_packages, inspection, open_checkpoint
 
-    found = inspection(open_checkpoint(checkpoint), open_checkpoint(base) if base else None)
+    opened = open_checkpoint(checkpoint)
+    assert_packages(opened.checkpoint.path)
+    found = inspection(opened, open_checkpoint(base) if base else None)
     console = Console()
     facts = Table(show_header=False, box=None, pad_edge=False)
     for label, text in found.facts:
@@ -151,7 +153,7 @@ def attribute_command(
     from unlearn_guard.intake import open_checkpoint
     from unlearn_guard.quantizers.protocol import Placement
 
-    intake = open_checkpoint(model)
+    intake = open_checkpoint(model, tokenizer=asked["suite"] is not None)  # pairs may be token ids
     chosen = choose_device(device)
     placement = Placement(device_map=device_map(chosen), dtype=choose_dtype(dtype, chosen))
     with chatter_to(Path(os.devnull)):

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from unlearn_guard.environment import peak_bytes, versions
 from unlearn_guard.errors import Defect, StorageError, UsageError
-from unlearn_guard.intake import Intake, assert_unchanged
+from unlearn_guard.intake import Intake, assert_packages, assert_unchanged
 from unlearn_guard.interruption import heed
 from unlearn_guard.quantizers.drift import by_layer, layer_counts, total
 from unlearn_guard.quantizers.layers import linear_shapes
@@ -256,6 +256,7 @@ def open_tokenizer(path: Path) -> Any:
     """The tokenizer of a checkpoint that passed intake: no remote code, no network."""
     from transformers import AutoTokenizer
 
+    assert_packages(path)
     return AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
 
 

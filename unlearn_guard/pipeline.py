@@ -17,7 +17,15 @@ from unlearn_guard.chatter import chatter_to
 from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
 from unlearn_guard.erasure import PRECISIONS, Attributed, Erasure
 from unlearn_guard.errors import MeasurementError, UsageError
-from unlearn_guard.intake import Intake, assert_comparable, assert_tensors, compare, expected_tensors, open_checkpoint
+from unlearn_guard.intake import (
+    Intake,
+    assert_comparable,
+    assert_packages,
+    assert_tensors,
+    compare,
+    expected_tensors,
+    open_checkpoint,
+)
 from unlearn_guard.judging.derive import derive, unknown
 from unlearn_guard.judging.draft import PolicyDraft
 from unlearn_guard.judging.gate import judge
@@ -59,6 +67,7 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
     watch.progress.plan(0)
     with watch.stage("open candidate"):
         candidate = open_checkpoint(request.checkpoint)
+        assert_packages(candidate.checkpoint.path)
     settled = settle(request, draft, candidate)
     out = request.out or Path("runs") / f"{candidate.checkpoint.path.name}-{candidate.checkpoint.digest[:12]}"
     with claim(out):

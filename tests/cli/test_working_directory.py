@@ -167,7 +167,7 @@ def test_a_metric_s_script_of_the_working_directory_is_named_and_not_run(
     )
     (tmp_path / "p.yaml").write_text(POLICY)
     arguments = ["--base", candidate("base"), "--suite", tmp_path / "ours.yaml", "--thresholds", tmp_path / "p.yaml"]
-    done = guard("check", candidate("erased"), *arguments, "--out", tmp_path / "run", cwd=cwd)
+    done = guard("check", candidate("destroyed"), *arguments, "--out", tmp_path / "run", cwd=cwd)
     assert done.status == 4, done.text
     assert "rouge" in done.text
     assert not (tmp_path / "ran").exists()

@@ -7,6 +7,7 @@ from unlearn_guard.intake.inspection import Inspection, inspection
 from unlearn_guard.intake.intake import Intake, assert_unchanged
 from unlearn_guard.intake.manifest import Manifest
 from unlearn_guard.intake.opening import open_checkpoint
+from unlearn_guard.intake.packages import assert_packages
 from unlearn_guard.intake.tokenizer import Tokenizer
 from unlearn_guard.intake.updates import Update
 from unlearn_guard.intake.weights import Tensor
@@ -22,6 +23,7 @@ __all__ = [
     "Tokenizer",
     "Update",
     "assert_comparable",
+    "assert_packages",
     "assert_tensors",
     "assert_unchanged",
     "compare",

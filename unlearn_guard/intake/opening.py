@@ -15,7 +15,7 @@ from unlearn_guard.intake.intake import Intake, assert_unchanged
 from unlearn_guard.intake.location import find
 from unlearn_guard.intake.manifest import Manifest, read_manifest
 from unlearn_guard.intake.shards import Located, read_weights
-from unlearn_guard.intake.tokenizer import Tokenizer, read_tokenizer
+from unlearn_guard.intake.tokenizer import ABSENT, Tokenizer, has_vocabulary, read_tokenizer
 from unlearn_guard.intake.weights import scan, weights_digest
 from unlearn_guard.records import FULL, Checkpoint
 
@@ -35,18 +35,21 @@ class _Contents:
     notes: tuple[str, ...]
 
 
-def open_checkpoint(location: str | Path, *, precision: str = FULL, allow_root: Path | None = None) -> Intake:
+def open_checkpoint(
+    location: str | Path, *, precision: str = FULL, allow_root: Path | None = None, tokenizer: bool = True
+) -> Intake:
     """Read a directory or hub id (`org/name@revision`) without running any of it.
 
     `allow_root`: a folder that links in the directory may lead to; the hub cache's own blobs always are.
-    Any precision but FULL says that the checkpoint is already quantized. Raises CheckpointError with
+    Any precision but FULL says that the checkpoint is already quantized. Without `tokenizer` a directory
+    that has none will do: nothing is to be made into ids. Raises CheckpointError with
     every defect found; weights are hashed only when all else is sound.
     """
     place = find(location, allow_root)
     try:
         folder = read_folder(place)
         before = folder.states(folder.files)
-        contents = _read(folder, precision)
+        contents = _read(folder, precision, tokenizer)
         tensors = scan(contents.located)
     except CheckpointError as error:
         summary = f"{shown(str(location))} cannot be judged: {error.summary}"
@@ -74,7 +77,7 @@ def open_checkpoint(location: str | Path, *, precision: str = FULL, allow_root: 
     return intake
 
 
-def _read(folder: Folder, precision: str) -> _Contents:
+def _read(folder: Folder, precision: str, wanted: bool) -> _Contents:
     defects: list[Defect] = []
     config: Mapping[str, Any] = {}
     generation: Mapping[str, Any] = {}
@@ -91,7 +94,7 @@ def _read(folder: Folder, precision: str) -> _Contents:
     with gather(defects):
         generation = _read_generation(folder)
     with gather(defects):
-        tokenizer = read_tokenizer(folder, _rows(config))
+        tokenizer = _read_tokenizer(folder, _rows(config), wanted)
     with gather(defects):
         manifest, about_manifest = read_manifest(folder)
     with gather(defects):
@@ -102,6 +105,12 @@ def _read(folder: Folder, precision: str) -> _Contents:
     return _Contents(
         config=config, generation=generation, tokenizer=tokenizer, manifest=manifest, located=located, notes=notes
     )
+
+
+def _read_tokenizer(folder: Folder, rows: int | None, wanted: bool) -> Tokenizer:
+    if not wanted and not has_vocabulary(folder):
+        return ABSENT
+    return read_tokenizer(folder, rows)
 
 
 def _rows(config: Mapping[str, Any]) -> int | None:
