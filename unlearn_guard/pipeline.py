@@ -185,7 +185,8 @@ def _open_others(
     assert_tensors(base, expected)
     assert_tensors(candidate, expected)
     artifacts = {name: open_checkpoint(path, precision=name) for name, path in request.artifacts.items()}
-    notes = [note for artifact in artifacts.values() for note in assert_made_from(artifact, candidate)]
+    notes = [opened.place.note for opened in (base, *artifacts.values()) if opened.place.note is not None]
+    notes += [note for artifact in artifacts.values() for note in assert_made_from(artifact, candidate)]
     return base, artifacts, tuple(notes)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearn_guard.errors import CheckpointError
+from unlearn_guard.errors import CheckpointError, ExitStatus
 from unlearn_guard.intake import open_checkpoint, packages
 
 PIECES = b"\x0a\x03\x0a\x01a"
@@ -30,28 +30,29 @@ def lacking(monkeypatch: pytest.MonkeyPatch):
     ],
 )
 def test_what_only_an_absent_package_reads_is_refused(
-    sound: Path, refused, lacking, name: str, absent: tuple[str, ...], command: str
+    sound: Path, lacking, name: str, absent: tuple[str, ...], command: str
 ) -> None:
     (sound / "tokenizer.json").unlink()
     (sound / name).write_bytes(PIECES if name.endswith(".model") else b"{}")
     lacking(*absent)
-    refused(sound, f"{name}: found a vocabulary that is read with .*not installed", command)
+    with pytest.raises(CheckpointError) as caught:
+        packages.assert_packages(sound)
+    assert f"{name}: found a vocabulary that is read with" in str(caught.value)
+    assert command in str(caught.value)
+    assert caught.value.exit_status is ExitStatus.USAGE
     lacking()
-    open_checkpoint(sound)
+    packages.assert_packages(sound)
 
 
-def test_a_file_that_is_not_needed_asks_for_nothing(sound: Path, lacking) -> None:
-    (sound / "tokenizer.model").write_bytes(PIECES)
+@pytest.mark.parametrize("beside", [("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",)])
+def test_a_file_that_is_not_needed_asks_for_nothing(tmp_path: Path, lacking, beside: tuple[str, ...]) -> None:
     lacking("sentencepiece", "google.protobuf", "tiktoken", "mistral_common")
-    open_checkpoint(sound)
-
-
-def test_it_comes_with_every_other_defect(sound: Path, refused, lacking) -> None:
-    (sound / "tokenizer.json").unlink()
-    (sound / "tokenizer.model").write_bytes(PIECES)
-    (sound / "config.json").write_text("[]")
-    lacking("sentencepiece")
-    assert len(refused(sound, "sentencepiece", "config.json").defects) == 2
+    for name in ("tokenizer.model", "tekken.json", *beside):
+        (tmp_path / name).write_bytes(b"")
+    packages.assert_packages(tmp_path)
+    (tmp_path / beside[-1]).unlink()
+    with pytest.raises(CheckpointError, match="sentencepiece"):
+        packages.assert_packages(tmp_path)
 
 
 @pytest.mark.parametrize(

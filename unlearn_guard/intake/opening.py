@@ -71,7 +71,7 @@ def open_checkpoint(
         manifest=contents.manifest,
         files=before,
         names=tuple(sorted(folder.files)),
-        notes=contents.notes,
+        notes=(*((place.note,) if place.note else ()), *contents.notes),
     )
     assert_unchanged(intake)
     return intake
