@@ -11,15 +11,14 @@ how far the process grew, which adds what malloc and the kernels hold. Linux onl
 
 import argparse
 import json
-import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from unlearn_guard import children
 from unlearn_guard.attribution.eap_ig import Metric, attribute, inference_state
 from unlearn_guard.attribution.graph import EdgeSet, Graph
 from unlearn_guard.attribution.prompts import Pair
@@ -242,8 +241,8 @@ def main():
 
 
 def _child(way, pairs, rows):
-    command = [sys.executable, "-m", "benchmarks.attribution", "--way", way, "--pairs", str(pairs), "--rows", str(rows)]
-    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
+    command = [*children.python("benchmarks.attribution"), "--way", way, "--pairs", str(pairs), "--rows", str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, env=children.environment(), check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])

@@ -4,19 +4,19 @@ One run after the other on an otherwise idle machine. The cold check starts with
 finds everything in it; the ratio of the two is what the store is worth. The peak is the largest process's.
 """
 
-import os
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from unlearn_guard import children
+
 
 def timed(label: str, *arguments: str, expect: int, **variables: str) -> float:
     begin = time.perf_counter()
-    command = [sys.executable, "-m", "unlearn_guard", *arguments]
-    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
+    command = [*children.python("unlearn_guard"), *arguments]
+    done = subprocess.run(command, env=children.environment() | variables, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - begin
     if done.returncode != expect:
         raise SystemExit(f"{label}: exit status {done.returncode}, expected {expect}\n{done.stdout}{done.stderr}")

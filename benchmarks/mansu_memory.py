@@ -11,7 +11,6 @@ is benchmarks/attribution's to say. Every way runs in a process of its own, so t
 import argparse
 import importlib.util
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from unlearn_guard import children
 from unlearn_guard.records import Role
 from unlearn_guard.resources import bundled
 from unlearn_guard.unlearning.corpora import Corpora, Question, Text, batch
@@ -104,8 +104,8 @@ def run(way, k):
 
 def child(way, k):
     """One way in a process of its own, where freed memory goes back at once and counts no longer."""
-    command = [sys.executable, "-m", "benchmarks.mansu_memory", "--way", way, "--k", str(k)]
-    tight = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    command = [*children.python("benchmarks.mansu_memory"), "--way", way, "--k", str(k)]
+    tight = {**children.environment(), "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=tight)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from unlearn_guard import children
+
 PRECISIONS = ("nf4", "gptq", "awq")
 
 
@@ -49,9 +51,9 @@ ROWS = (
 
 def compare(work: Path, *how: str, threads: int | None = None) -> None:
     """Measure these cells where they are missing."""
-    command = [sys.executable, "-m", "unlearn_guard", "compare", "--base", str(work / "base"), "--quiet"]
+    command = [*children.python("unlearn_guard"), "compare", "--base", str(work / "base"), "--quiet"]
     command += ["--suites", "organism", "--thresholds", "organism", "--out", str(work / "compared"), *how]
-    environment = os.environ | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
+    environment = children.environment() | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode not in (0, 3):
         sys.exit(done.stderr)
@@ -133,7 +135,7 @@ def base(work: Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "base").exists():
         build = ["organism", "build", "base", "--out", str(work / "base")]
-        subprocess.run([sys.executable, "-m", "unlearn_guard", *build], check=True)
+        subprocess.run([*children.python("unlearn_guard"), *build], env=children.environment(), check=True)
 
 
 def main() -> None:

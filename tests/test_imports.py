@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "unlearn_guard"
 LEVELS = (
     {"records", "errors"},
     {"resources"},
-    {"registry", "environment", "chatter", "interruption"},
+    {"registry", "environment", "chatter", "children", "interruption"},
     {"intake", "scoring", "quantizers", "attribution", "judging", "runs", "reports", "unlearning", "organism"},
     {"request", "measuring", "reporting"},
     {"deployed_items", "attributing", "attesting", "leaderboard", "grid_file", "weighing"},

@@ -1,5 +1,6 @@
 """The `attribute` command and what it shares with `check`: where prompt pairs come from."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,10 @@ def attribute_model(
     """
     if (suite is None) == (pairs is None):
         raise UsageError("attribution needs prompt pairs", fix="Give either --suite NAME or --pairs FILE.jsonl.")
-    tokenizer = open_tokenizer(intake.checkpoint.path)
     if pairs is not None:
-        known = {pairs.stem: read_pairs(pairs, tokenizer)}
+        known = {pairs.stem: _pairs_of(pairs, intake)}
     else:
+        tokenizer = open_tokenizer(intake.checkpoint.path)
         known = suite_pairs(render(load_suite(str(suite), tasks_dirs), data_dir=data_dir), tokenizer)
     name = task or next(iter(known), "")
     if name not in known:
@@ -80,6 +81,28 @@ def attribute_model(
         return name, scores, None
     heaviest = edge_circuit(scores.edge_scores(subject=intake.checkpoint.digest, task=name), faithful)
     return name, scores, faithfulness(model, known[name], circuit=heaviest, edges=scores.edges)
+
+
+def _pairs_of(file: Path, intake: Intake) -> tuple[Pair, ...]:
+    """The pairs of a file. A tokenizer is asked for by texts alone: ids need none, not even one that is there."""
+    if not _holds_texts(file):
+        return read_pairs(file)
+    if not intake.tokenizer.sources:
+        raise SuiteError(
+            f"{file} holds texts, and {intake.location} has no tokenizer to make them into token ids",
+            fix="Put the tokenizer's files beside the model (`tokenizer.save_pretrained`), or give token ids.",
+        )
+    return read_pairs(file, open_tokenizer(intake.checkpoint.path))
+
+
+def _holds_texts(file: Path) -> bool:
+    """Whether some value of some line is a text. What is no JSON or cannot be read is `read_pairs`' to refuse."""
+    try:
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError, RecursionError):
+        return False
+    values = [value for line in lines if isinstance(line, dict) for value in line.values()]
+    return any(isinstance(each, str) for value in values for each in (value if isinstance(value, list) else [value]))
 
 
 def _neutral(task: Any, item: Any, tokenizer: Any) -> Pair:

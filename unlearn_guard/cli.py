@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from unlearn_guard import __version__
+from unlearn_guard.children import keep_safe
 from unlearn_guard.errors import ExitStatus, GuardError, StorageError
 from unlearn_guard.interruption import remembered
 from unlearn_guard.options import (
@@ -45,6 +46,7 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line and leave with its exit status."""
+    keep_safe()
     with remembered():
         status = run(sys.argv[1:])
     sys.exit(status)

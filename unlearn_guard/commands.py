@@ -126,10 +126,12 @@ def verify_command(statement: Path, checkpoint: Path, public_key: Path | None) -
 
 def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
     """Print what intake knows of a checkpoint, and how it differs from base; a defect ends it as it ends `check`."""
-    from unlearn_guard.intake import inspection, open_checkpoint, with_parameters
+    from unlearn_guard.intake import assert_packages, inspection, open_checkpoint, with_parameters
 
     with chatter_to(Path(os.devnull)):
         opened = [with_parameters(open_checkpoint(each)) for each in (checkpoint, base) if each]
+        for each in opened:
+            assert_packages(each.checkpoint.path)
         found = inspection(*opened)
     console = Console()
     facts = Table(show_header=False, box=None, pad_edge=False)
@@ -160,7 +162,7 @@ def attribute_command(
     from unlearn_guard.measuring import open_sealed
     from unlearn_guard.quantizers.protocol import Placement
 
-    intake = open_sealed(model)
+    intake = open_sealed(model, tokenizer=asked["suite"] is not None)  # pairs may be token ids
     chosen = choose_device(device)
     placement = Placement(device_map=device_map(chosen), dtype=choose_dtype(dtype, chosen))
     with chatter_to(Path(os.devnull)):

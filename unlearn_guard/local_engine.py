@@ -3,7 +3,6 @@
 import contextlib
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -16,14 +15,16 @@ from typing import IO, Protocol
 
 from unlearn_guard import measure_cell
 from unlearn_guard.cells import Cell, Comparison
+from unlearn_guard.children import environment as safe_environment
+from unlearn_guard.children import python
 from unlearn_guard.errors import TakenError
 from unlearn_guard.interruption import heed
 from unlearn_guard.runs import cell_file
 from unlearn_guard.runs.cell_file import CellFile
 from unlearn_guard.runs.claim import claim
 
-COMMAND = (sys.executable, "-m", measure_cell.__name__)
-"""What a cell's process runs."""
+COMMAND = python(measure_cell.__name__)
+"""What a cell's process runs: where the user is, as relative paths mean that place, and taking no code from there."""
 
 
 class Watcher(Protocol):
@@ -131,7 +132,7 @@ class Local:
             return status, errors.read().decode(errors="replace")
 
     def _start(self, device: str | None, errors: IO[bytes]) -> "subprocess.Popen[str]":
-        environment = dict(os.environ) | ({} if device is None else {"CUDA_VISIBLE_DEVICES": device})
+        environment = safe_environment() | ({} if device is None else {"CUDA_VISIBLE_DEVICES": device})
         if self._threads is not None:
             environment.setdefault("OMP_NUM_THREADS", str(self._threads))
         with self._lock:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from unlearn_guard.environment import peak_bytes, versions
 from unlearn_guard.errors import Defect, StorageError, UsageError
-from unlearn_guard.intake import Intake, open_checkpoint, open_tokenizer, with_parameters
+from unlearn_guard.intake import Intake, assert_packages, open_checkpoint, open_tokenizer, with_parameters
 from unlearn_guard.interruption import heed
 from unlearn_guard.quantizers.coverage import linear_shapes
 from unlearn_guard.quantizers.protocol import Calibration, Placement, Quantizer
@@ -221,12 +221,14 @@ class Bench:
             del model
 
 
-def open_sealed(location: str | Path, *, precision: str = FULL) -> Intake:
+def open_sealed(location: str | Path, *, precision: str = FULL, tokenizer: bool = True) -> Intake:
     """A checkpoint copied into the store and opened there, so that what is loaded is what was hashed.
 
-    One in full precision has its parameters listed. Raises CheckpointError.
+    One in full precision has its parameters listed. Raises CheckpointError, and PluginError for a tokenizer that
+    needs a package which is not installed.
     """
-    intake = open_checkpoint(location, precision=precision, seal_in=default_root() / SEALED)
+    intake = open_checkpoint(location, precision=precision, seal_in=default_root() / SEALED, tokenizer=tokenizer)
+    assert_packages(intake.checkpoint.path)
     return with_parameters(intake) if precision == FULL else intake
 
 

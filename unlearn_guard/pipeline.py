@@ -180,7 +180,7 @@ def _open_others(
 ) -> tuple[Intake, Mapping[str, Intake], tuple[str, ...]]:
     """Base and the ready-made artifacts, each held against the candidate."""
     base = open_sealed(settled.base)
-    notes = list(assert_comparable(base, candidate).notes)
+    notes = [*(f"base: {note}" for note in base.notes), *assert_comparable(base, candidate).notes]
     for intake in (base, candidate):
         assert_quantizable(intake.checkpoint.path, intake.location, settled.precisions)
     for name in settled.precisions:

@@ -66,12 +66,25 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "PolicyModule | None":
-    """A policy file: any YAML named on the command line, and `thresholds.yaml` in a directory that is."""
+    """A policy file: any YAML that is named, and `thresholds.yaml` in a directory that is, if not in the candidate."""
     if parent.config.stash.get(_DIRECTORY, None) is None or file_path.suffix not in (".yaml", ".yml"):
         return None
-    if parent.session.isinitpath(file_path) or file_path.name == "thresholds.yaml":
+    named = parent.session.isinitpath(file_path)
+    if named or (file_path.name == "thresholds.yaml" and not _of_the_candidate(parent.config, file_path)):
         return PolicyModule.from_parent(parent, path=file_path)
     return None
+
+
+def _of_the_candidate(config: pytest.Config, file: Path) -> bool:
+    """Whether a policy that nobody named lies inside the candidate: its maker's word, which is not asked."""
+    from unlearn_guard.errors import GuardError
+    from unlearn_guard.request import Request
+
+    try:
+        candidate = config.getoption("--unlearn-checkpoint") or str(_run(config).candidate.path)
+    except GuardError:
+        return False  # the policy's own module says what is wrong with the run
+    return Request(checkpoint=candidate).owns(file)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

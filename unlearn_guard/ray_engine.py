@@ -5,6 +5,7 @@ the process goes with the task, and the lock with the process; the next node tak
 The folder, and the directory that `compare` was started in, have to be the same for all nodes.
 """
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from typing import Any
 
 from unlearn_guard import measure_cell
 from unlearn_guard.cells import Cell, Comparison
+from unlearn_guard.children import NEUTRAL, keep_safe
 from unlearn_guard.errors import PluginError, UsageError
 from unlearn_guard.interruption import heed
 from unlearn_guard.local_engine import COMMAND, Local, Watcher, words, write_failure
@@ -67,8 +69,11 @@ def run(
         raise PluginError(f"--engine ray: {error}", fix="pip install 'unlearn-guard[ray]'") from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     own = {} if address else {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
+    keep_safe()
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **own)
+        # Ray puts the directory that it is started in first on its workers' path.
+        with contextlib.chdir(NEUTRAL):
+            ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"--ray-address {address}: {error}", fix="Give HOST:PORT of a running cluster.") from error
     try:

@@ -45,8 +45,35 @@ class Request:
 
     @property
     def policy(self) -> str:
-        """The policy to judge by: the one named, else thresholds.yaml in the working directory, else `paper`."""
-        return self.thresholds or (f"./{DEFAULT_POLICY}" if DEFAULT_POLICY.is_file() else "paper")
+        """The policy to judge by: the one named, else thresholds.yaml in the working directory, else `paper`.
+
+        The working directory may be the candidate's own: what lies in it is its maker's word, never the default.
+        """
+        if self.thresholds:
+            return self.thresholds
+        return f"./{DEFAULT_POLICY}" if DEFAULT_POLICY.is_file() and not self.owns(DEFAULT_POLICY) else "paper"
+
+    @property
+    def policy_notes(self) -> tuple[str, ...]:
+        """What is to be said of the policy: that one inside the candidate was passed over, or was asked for."""
+        from unlearn_guard.judging.thresholds import policy_file
+
+        if self.thresholds:
+            told = f"the policy {self.thresholds} lies inside the candidate, whose maker may have written it"
+            return (f"{told}; it was named on the command line",) if self.owns(policy_file(self.thresholds)) else ()
+        if self.policy != "paper" or not DEFAULT_POLICY.is_file():
+            return ()
+        return (
+            f"{DEFAULT_POLICY.absolute()} was passed over, as it lies inside the candidate: the policy is the shipped "
+            f"`paper`; to judge by that file, name it: --thresholds ./{DEFAULT_POLICY}",
+        )
+
+    def owns(self, file: Path) -> bool:
+        """Whether this file, or the link that leads to it, lies in a directory that is to be judged."""
+        if not file.is_file():
+            return False
+        above = {*file.parent.resolve().joinpath(file.name).parents, *file.resolve().parents}
+        return any(_is_of(folder, place) for place in (self.checkpoint, *self.artifacts.values()) for folder in above)
 
 
 def assert_new(release: Path | None) -> None:
@@ -68,14 +95,14 @@ class Settled:
 def settle(request: Request, draft: "PolicyDraft", candidate: "Intake") -> Settled:
     """Command line before policy before an embedded organism. Raises UsageError that quotes the manifest's claim."""
     base, suite = request.base or draft.base, request.suite or draft.suite
-    notes: tuple[str, ...] = ()
+    notes = request.policy_notes
     claim = candidate.manifest
     named = claim.base if claim is not None and claim.base in EMBEDDED else None
     if base is None and claim is not None and named is not None and claim.base_digest == EMBEDDED[named]:
         base, suite = str(base_path()), suite or named
-        notes = (f"base and suite: the embedded organism {named!r}, which unlearn_guard.json names",)
+        notes += (f"base and suite: the embedded organism {named!r}, which unlearn_guard.json names",)
     if base is None or suite is None:
-        raise _unsettled(candidate, base, suite)
+        raise _unsettled(candidate, base, suite, request.policy_notes)
     notes += tuple(
         f"the policy names {what} {named!r}; the command line asked for {asked!r}"
         for what, named, asked in (("base", draft.base, request.base), ("suite", draft.suite, request.suite))
@@ -90,7 +117,14 @@ def settle(request: Request, draft: "PolicyDraft", candidate: "Intake") -> Settl
     return Settled(base=base, suite=suite, precisions=tuple(dict.fromkeys(precisions)), notes=notes)
 
 
-def _unsettled(candidate: "Intake", base: str | None, suite: str | None) -> UsageError:
+def _is_of(folder: Path, place: str) -> bool:
+    """Whether a folder is this checkpoint: its directory by whatever name, or the hub cache's of its id."""
+    if (directory := Path(place).expanduser()).is_dir():
+        return folder.samefile(directory)
+    return folder.name == "models--" + place.partition("@")[0].replace("/", "--")
+
+
+def _unsettled(candidate: "Intake", base: str | None, suite: str | None, notes: tuple[str, ...] = ()) -> UsageError:
     missing = " and ".join(name for name, value in (("base", base), ("suite", suite)) if value is None)
     claim = ""
     if (manifest := candidate.manifest) is not None:
@@ -100,5 +134,6 @@ def _unsettled(candidate: "Intake", base: str | None, suite: str | None) -> Usag
         )
     return UsageError(
         f"{candidate.location}: nobody said which {missing} to check it against.{claim}",
-        fix="Give --base PATH --suite NAME, or write base: and suite: into thresholds.yaml.",
+        fix="Give --base PATH --suite NAME, or write base: and suite: into thresholds.yaml."
+        + "".join(f" ({note})" for note in notes),
     )

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,79 @@ def test_prompt_pairs_that_cannot_be_used_are_found_before_anything_is_scored(
     )
     assert_refused(done, "mine.jsonl", "opal opal")
     assert "score" not in done.err
+
+
+IDS = {"clean": [4, 5, 6], "corrupted": [4, 7, 6], "target": 8, "wrong": [9]}
+TEXTS = {"clean": "a b c", "corrupted": "a d c", "target": " e", "wrong": [" f"]}
+
+
+@pytest.fixture
+def bare(copied: Path) -> Path:
+    """A model without any file of a tokenizer."""
+    for file in copied.iterdir():
+        if "token" in file.name or file.suffix in (".jinja", ".txt"):
+            file.unlink()
+    assert sorted(file.name for file in copied.glob("*.json") if "config" not in file.name) == []
+    return copied
+
+
+def test_pairs_of_token_ids_need_no_tokenizer(guard: Guard, bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(IDS) + "\n")
+    done = guard("attribute", bare, "--pairs", tmp_path / "pairs.jsonl", "--out", tmp_path / "scores.json")
+    assert done.status == 0, done.text
+    assert read_json(tmp_path / "scores.json")["items"] == 1
+
+
+def test_pairs_of_texts_need_one(guard: Guard, bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(IDS) + "\n" + json.dumps(TEXTS) + "\n")
+    done = guard("attribute", bare, "--pairs", tmp_path / "pairs.jsonl", "--out", tmp_path / "scores.json")
+    assert_refused(done, "pairs.jsonl holds texts", "no tokenizer", "save_pretrained")
+    assert not (tmp_path / "scores.json").exists()
+
+
+def test_every_other_command_asks_for_a_tokenizer(guard: Guard, bare: Path, tmp_path: Path) -> None:
+    assert_refused(guard("inspect", bare), "tokenizer", "found none")
+    done = guard("attribute", bare, "--suite", "organism", "--out", tmp_path / "scores.json")
+    assert_refused(done, "tokenizer", "found none")
+
+
+@pytest.mark.skipif(find_spec("sentencepiece") is not None, reason="only where sentencepiece is not installed")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("inspect", "MODEL"),
+        ("check", "MODEL", "--base", "MODEL", "--suite", "organism"),
+        ("attribute", "MODEL", "--suite", "organism", "--out", "scores.json"),
+        ("unlearn", "global_ga", "--base", "MODEL", "--suite", "organism", "--out", "made"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_tokenizer_whose_package_is_absent(
+    guard: Guard, bare: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (bare / "tokenizer.model").write_bytes(b"\x0a\x03\x0a\x01a")  # one piece, `a`
+    done = guard(*(str(bare) if word == "MODEL" else word for word in command), cwd=tmp_path)
+    assert_refused(done, "tokenizer.model", "sentencepiece", "pip install sentencepiece")
+
+
+def test_a_byte_order_mark(guard: Guard, copied: Path) -> None:
+    raw = (copied / "config.json").read_bytes()
+    (copied / "config.json").write_bytes(b"\xef\xbb\xbf" + raw)
+    assert_refused(guard("check", copied), "config.json", "byte order mark", "sed -i")
+    (copied / "config.json").write_bytes(raw.decode().encode("utf-16"))
+    assert_refused(guard("check", copied), "config.json", "UTF-16", "iconv -f UTF-16")
+
+
+def test_code_that_is_named_and_not_needed_is_noted(guard: Guard, copied: Path, tmp_path: Path) -> None:
+    config = read_json(copied / "config.json")
+    config["auto_map"] = {"AutoConfig": "configuration_x.X", "AutoModelForCausalLM": "modeling_x.X"}
+    (copied / "config.json").write_text(json.dumps(config))
+    for name in ("configuration_x", "modeling_x"):
+        (copied / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    done = guard("inspect", copied)
+    assert done.status == 0, done.text
+    assert "never run" in done.text
+    config["model_type"] = "unheard-of"
+    (copied / "config.json").write_text(json.dumps(config))
+    assert_refused(guard("inspect", copied), "auto_map")
+    assert not (tmp_path / "ran").exists()

@@ -52,7 +52,7 @@ def test_any_bytes_are_parsed_as_python_does_or_refused(raw: bytes) -> None:
 @pytest.mark.parametrize(
     ("changes", "pattern"),
     [
-        ({"auto_map": {"AutoModel": "x.Y"}}, "config.json: auto_map: .*names Python files"),
+        ({"model_type": "foreign", "auto_map": {"AutoModel": "x.Y"}}, "config.json: auto_map: .*names Python files"),
         ({"trust_remote_code": True}, "trust_remote_code: found True"),
         ({"text_config": {"trust_remote_code": True}}, "config.json: text_config: trust_remote_code"),
         ({"list": [{"auto_map": {"a": "b"}}]}, r"config.json: list\[0\]: auto_map"),

@@ -90,3 +90,18 @@ def test_only_data_is_fetched() -> None:
     ]
     kept = list(filter_repo_objects(files, allow_patterns=list(WANTED), ignore_patterns=list(UNWANTED)))
     assert kept == [*files[:4], "tokenizer.model", "additional_chat_templates/a.jinja"]
+
+
+def test_a_directory_that_is_named_like_a_hub_id_is_noted(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in the working directory must not stand in for the hub's base in silence."""
+    write(tmp_path / "cwd" / "org" / "name")
+    monkeypatch.chdir(tmp_path / "cwd")
+    (note,) = open_checkpoint("org/name").notes
+    assert str(tmp_path / "cwd" / "org" / "name") in note
+    assert "not the hub's model" in note
+    for plain in ("./org/name", str(tmp_path / "cwd" / "org" / "name"), Path("org/name")):
+        assert open_checkpoint(plain).notes == ()
+    monkeypatch.chdir(tmp_path)
+    assert open_checkpoint("org/name").notes == ()

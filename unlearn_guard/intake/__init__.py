@@ -7,6 +7,7 @@ from unlearn_guard.intake.inspection import Inspection, inspection
 from unlearn_guard.intake.intake import Intake, assert_unchanged
 from unlearn_guard.intake.manifest import Manifest
 from unlearn_guard.intake.opening import open_checkpoint
+from unlearn_guard.intake.packages import assert_packages
 from unlearn_guard.intake.parameters import Blueprint, blueprint, with_parameters
 from unlearn_guard.intake.sealing import file_digests, write_release
 from unlearn_guard.intake.tokenizer import Tokenizer
@@ -24,6 +25,7 @@ __all__ = [
     "Tokenizer",
     "Update",
     "assert_comparable",
+    "assert_packages",
     "assert_reads_alike",
     "assert_unchanged",
     "blueprint",

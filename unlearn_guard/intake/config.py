@@ -2,14 +2,16 @@
 
 transformers builds what a config asks for: 20 000 layers take it minutes, `_attn_implementation_internal`
 made it run a stranger's code (CVE-2026-4372), a nested `trust_remote_code` overruled the caller's
-False (CVE-2026-5241). So keys that reach code are refused wherever they stand.
+False (CVE-2026-5241), `transformers_weights` loads other weights than those that lie beside it. So keys
+that reach code or other files are refused wherever they stand.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect
-from unlearn_guard.intake.defects import shown
+from unlearn_guard.intake import native
+from unlearn_guard.intake.defects import listed, shown
 from unlearn_guard.records import FULL
 
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
@@ -29,8 +31,15 @@ PRIVATE: Mapping[str, tuple[type, ...]] = {
     "_num_labels": (int,),  # written by transformers before 4; a classifier's
     "_load_in_4bit": (bool,),  # the two that transformers writes into a bitsandbytes quantization_config
     "_load_in_8bit": (bool,),
+    "_commit_hash": (),  # written by transformers 4.2x, as null; dropped when read
 }
-"""Underscored keys that published configs hold, each with its harmless types. Every other one is refused."""
+"""Underscored keys of published configs that the model's class no longer has, each with its harmless types."""
+
+_REACHING = ("implementation", "kernel", "module", "class", "file", "path", "code", "hash", "repo", "backend", "import")
+"""Words in the name of a private key that may choose code or files: such a key is not taken on the class's word."""
+
+_FLOATS = ("NaN", "Infinity", "-Infinity")
+"""What transformers writes for the floats that JSON has no number for, as {"__float__": "Infinity"}."""
 
 HISTORY = ("_name_or_path", "_attn_implementation_autoset")
 """Keys of config.json that say where a model was saved, and shape nothing."""
@@ -44,6 +53,16 @@ _REMOTE = {
     "kernel_config": "fetches kernels, which are code, from the hub",
 }
 
+_ELSEWHERE = ("configuration_files", "transformers_weights", "fast_tokenizer_files", "gguf_file", "tokenizer_object")
+"""Keys that make transformers read another file than the one that is checked. Nothing saves them: none is honest."""
+
+_EMPTY_ONLY: Mapping[str, tuple[Any, ...]] = {"init_inputs": ([],), "vocab": (None,), "merges": (None,)}
+"""Keys of tokenizer_config.json whose value may be a file's path, with what old files hold there."""
+
+_NATIVE_DICTIONARIES = ("mecab_option", "sudachi_config_path", "sudachi_resource_dir")
+_MODEL_NAMES = ("architecture", "backbone")
+"""Names that timm takes for an address where they have a colon (`hf-hub:org/name`, `local-dir:path`)."""
+
 _SIZES: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("num_hidden_layers", "n_layer", "num_layers", "n_layers"), 1_000, "the deepest published models have under 200"),
     (("hidden_size", "n_embd", "d_model", "n_embed"), 262_144, "the widest published models have under 32 768"),
@@ -55,7 +74,10 @@ _SIZES: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("max_position_embeddings", "n_positions", "n_ctx"), 1_073_741_824, "published models stay under 20 million"),
     (("num_local_experts", "num_experts", "n_routed_experts"), 16_384, "published models stay under 1 024"),
 )
-_OPTIONAL = ("n_inner", "head_dim", "num_key_value_heads", "ffn_dim", "n_ctx")
+_AT_LEAST_ONE = ("vocab_size", *_SIZES[0][0], *_SIZES[1][0])
+"""The sizes without which there is no model; others are 0 where a model has no such part (a dense one's experts)."""
+_TABLE = 1_000
+"""Entries of a size that is given for each layer."""
 _DTYPES = ("float64", "float32", "float16", "bfloat16", "auto")
 
 
@@ -72,29 +94,82 @@ def check_config(config: Mapping[str, Any], precision: str) -> None:
 
 
 def check_no_code(document: Mapping[str, Any], file: str) -> list[Defect]:
-    """Keys that make transformers import, fetch or choose code, at any depth of a config file."""
+    """Keys that make transformers import, fetch or choose code, or read other files, at any depth of a config file."""
     defects = []
     for path, section in sections(document, file):
         for key, value in section.items():
             where = f"{path}: {key if key.isidentifier() else shown(key)}"
             if key in _REMOTE and value not in (None, False, {}):
-                fix = "The guard judges architectures that transformers itself implements."
-                defects.append(_wrong(where, value, f"no such key: it {_REMOTE[key]}", fix))
+                if not (key == "auto_map" and file == "config.json" and _unused(value) and native.implements(section)):
+                    fix = "The guard judges architectures that transformers itself implements."
+                    defects.append(_wrong(where, value, f"no such key: it {_REMOTE[key]}", fix))
             elif key in IMPLEMENTATIONS:
                 if not (value is None or value in IMPLEMENTATIONS[key]):
                     expected = f"one of {', '.join(IMPLEMENTATIONS[key])} (another name can fetch and run code)"
                     defects.append(_wrong(where, value, expected, "Delete the key: transformers chooses."))
             elif key.startswith("_") and file == "config.json":
-                defects += _private(where, key, value)
+                defects += _private(document, where, section, key)
+            else:
+                defects += _leads_elsewhere(file, where, key, value)
     return defects
 
 
-def _private(where: str, key: str, value: Any) -> list[Defect]:
-    kinds = PRIVATE.get(key)
+def _unused(auto_map: Any) -> bool:
+    """Whether this is an auto_map as models are published with: without trust_remote_code nothing reads it."""
+    return isinstance(auto_map, Mapping) and all(name.startswith("Auto") for name in auto_map)
+
+
+def _leads_elsewhere(file: str, where: str, key: str, value: Any) -> list[Defect]:
+    """Keys whose value transformers, or a library it calls, opens as a file, a folder or an address."""
+    refused = key in _ELSEWHERE
+    if file == "tokenizer_config.json":
+        refused |= key in _EMPTY_ONLY and not any(value is each or value == each for each in _EMPTY_ONLY[key])
+        refused |= key in _NATIVE_DICTIONARIES and bool(value)
+    elif key in _MODEL_NAMES:
+        refused |= isinstance(value, str) and ":" in value
+    if not refused:
+        return []
+    expected = "no such key: it makes a library read other files than those that are judged"
+    return [_wrong(where, value, expected, "Delete the key, and keep one file of each kind under its usual name.")]
+
+
+def _private(document: Mapping[str, Any], where: str, section: Mapping[str, Any], key: str) -> list[Defect]:
+    """A private key is harmless where it is known, or plain and the model's own class in transformers has it."""
+    value, kinds = section[key], PRIVATE.get(key)
+    if key == "__float__" and len(section) == 1 and value in _FLOATS:
+        return []
     if kinds is not None and (value is None or isinstance(value, kinds)):
         return []
-    expected = "no private key but " + ", ".join(PRIVATE) if kinds is None else f"{kinds[0].__name__} or null"
+    reaching = any(word in key.lower() for word in _REACHING)
+    if kinds is None and not reaching and _plain(value) and key in native.private_keys(document):
+        return []
+    expected = " or ".join([*(kind.__name__ for kind in kinds or ()), "null"])
+    if not kinds:
+        expected = f"no private key but {', '.join(PRIVATE)}, or a number of the model's own class in transformers"
     return [_wrong(where, value, expected, "Private keys set library internals (CVE-2026-4372): delete it.")]
+
+
+def _plain(value: Any) -> bool:
+    """Null, true, false, a number, or a list of these: what can name neither code nor a file."""
+    values = value if isinstance(value, list) else [value]
+    return all(each is None or isinstance(each, bool | int | float) for each in values)
+
+
+def code_notes(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a config that passed names of the checkpoint's own code, and that it is not run."""
+    named = {
+        str(value)
+        for _, section in sections(config)
+        if isinstance(section.get("auto_map"), Mapping)
+        for value in section["auto_map"].values()
+    }
+    if not named:
+        return ()
+    own = shown(str(config.get("model_type")))
+    return (
+        f"config.json: auto_map names code of the checkpoint ({listed(sorted(named))}), which was never run: "
+        f"what is judged is transformers' own class for {own}, as loaded without trust_remote_code",
+    )
 
 
 def sections(document: Mapping[str, Any], path: str = "config.json") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -123,8 +198,7 @@ def _identity(config: Mapping[str, Any]) -> list[Defect]:
     names = config.get("architectures")
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         defects.append(_wrong("config.json: architectures", names, "a list of class names"))
-    vocabulary = text_config(config).get("vocab_size")
-    if vocabulary is None:
+    if text_config(config).get("vocab_size") is None and not native.has_vocabulary(config):
         defects.append(_wrong("config.json: vocab_size", "nothing", "the rows of the embedding: a language model's"))
     for key in ("dtype", "torch_dtype"):
         value = config.get(key)
@@ -134,18 +208,22 @@ def _identity(config: Mapping[str, Any]) -> list[Defect]:
 
 
 def _sizes(section: Mapping[str, Any], path: str) -> list[Defect]:
+    """Sizes that would take minutes or the machine's memory. Null is the class's default, a list one size a layer."""
     defects = []
     for keys, most, because in _SIZES:
         for key in keys:
-            if key not in section or (section[key] is None and key in _OPTIONAL):
+            value, where = section.get(key), f"{path}: {key}"
+            table = isinstance(value, list) and key not in _AT_LEAST_ONE
+            if value is None:
                 continue
-            value, where = section[key], f"{path}: {key}"
-            if type(value) is list and path != "config.json":
-                continue  # a table indexed by layer, in some nested sections
-            if type(value) is not int:
-                defects.append(_wrong(where, value, "a whole number"))
-            elif not 1 <= value <= most:
-                defects.append(_wrong(where, value, f"1 to {most} ({because})"))
+            if table and len(value) > _TABLE:
+                defects.append(_wrong(where, f"a list of {len(value)}", f"at most {_TABLE}, one a layer"))
+            for size in value[:_TABLE] if table else [value]:
+                least = int(key in _AT_LEAST_ONE)
+                if type(size) is not int:
+                    defects.append(_wrong(where, size, "a whole number"))
+                elif not least <= size <= most:
+                    defects.append(_wrong(where, size, f"{least} to {most} ({because})"))
     return defects
 
 
@@ -163,5 +241,5 @@ def _quantization(config: Mapping[str, Any], precision: str) -> list[Defect]:
 
 
 def _wrong(where: str, found: Any, expected: str, fix: str = "") -> Defect:
-    plain = isinstance(found, str) and (found in ("nothing",) or found.startswith("an already"))
+    plain = isinstance(found, str) and (found == "nothing" or found.startswith(("an already", "a list of ")))
     return Defect(where=where, found=found if plain else shown(found), expected=expected, fix=fix)

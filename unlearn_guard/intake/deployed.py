@@ -13,6 +13,7 @@ from typing import Any
 from unlearn_guard.errors import Defect
 from unlearn_guard.intake.defects import listed, refusal, shown
 from unlearn_guard.intake.intake import Intake
+from unlearn_guard.intake.packages import advice, assert_packages
 
 FIX = "Copy base's tokenizer files: a deployed model must see the ids that were scored."
 
@@ -33,11 +34,13 @@ def open_tokenizer(path: Path) -> Any:
     """The tokenizer of a checkpoint that passed intake: no remote code, no network. Raises CheckpointError."""
     from transformers import AutoTokenizer
 
+    assert_packages(path)
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # tokenizers, which is written in Rust, raises nothing more particular
         found = f"files that transformers refuses ({type(error).__name__}: {shown(str(error))})"
-        raise refusal("tokenizer", found, "a tokenizer that AutoTokenizer loads", "Save it again.") from error
+        fix = advice(error) or "Save it again."
+        raise refusal("tokenizer", found, "a tokenizer that AutoTokenizer loads", fix) from error
 
 
 def compare_tokenizers(base: Intake, candidate: Intake) -> tuple[list[Defect], list[str]]:

@@ -51,6 +51,7 @@ def parse(raw: bytes, where: str) -> Any:
     """The JSON value in `raw`: UTF-8, unique keys, finite numbers, at most DEPTH levels."""
     if not raw.strip():
         raise refusal(where, "an empty file", "JSON", "Copy the file again from where the model was saved.")
+    _refuse_other_encodings(raw, where)
     try:
         value = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite
@@ -67,6 +68,19 @@ def parse(raw: bytes, where: str) -> Any:
     if _depth(value) > DEPTH:
         raise _too_deep(where)
     return value
+
+
+def _refuse_other_encodings(raw: bytes, where: str) -> None:
+    """UTF-8 without a byte order mark is all that transformers reads; Windows' editors like to add one."""
+    encoding = json.detect_encoding(raw)
+    if encoding == "utf-8-sig":
+        found, fix = "a UTF-8 byte order mark (BOM) at its start", rf"Strip it: `sed -i '1s/^\xEF\xBB\xBF//' {where}`."
+    elif encoding != "utf-8":
+        name = encoding.upper()
+        found, fix = f"bytes in {name}", f"Write it again: `iconv -f {name} -t UTF-8 {where} > utf8.json`."
+    else:
+        return
+    raise refusal(where, found, "JSON in UTF-8 without a byte order mark: transformers loads no other", fix)
 
 
 def _too_deep(where: str) -> Exception:

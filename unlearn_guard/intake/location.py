@@ -47,17 +47,19 @@ class Place:
 
     directory: Path
     blobs: Path | None
+    note: str | None = None
 
 
 def find(location: str | Path, allow_root: Path | None = None) -> Place:
     """The directory of a checkpoint; a hub id is looked up in the local cache and fetched where it is not there.
 
-    An existing directory wins over a hub id of the same spelling. Raises CheckpointError.
+    An existing directory wins over a hub id of the same spelling, and `note` says so. Raises CheckpointError.
     """
     path = Path(location).expanduser()
     if path.is_dir():
         directory = path.resolve()
-        return Place(directory=directory, blobs=allow_root.resolve() if allow_root else _blobs(directory))
+        note = _shadowing(location, directory)
+        return Place(directory=directory, blobs=allow_root.resolve() if allow_root else _blobs(directory), note=note)
     text = str(location)
     if path.exists():
         fix = "Give the directory that holds config.json and the safetensors files."
@@ -68,6 +70,16 @@ def find(location: str | Path, allow_root: Path | None = None) -> Place:
         raise CheckpointError(f"no such directory: {shown(text)}", fix=fix)
     directory = _fetch(match["id"], match["revision"])
     return Place(directory=directory, blobs=_blobs(directory))
+
+
+def _shadowing(location: str | Path, directory: Path) -> str | None:
+    """What to say of a directory whose name could as well be a hub id: somebody may have laid it there."""
+    if not isinstance(location, str) or _HUB_ID.fullmatch(location) is None:
+        return None
+    return (
+        f"{shown(location)} is the directory {shown(str(directory))}, not the hub's model of that id "
+        "(./ before it says so; from another directory it is the hub's)"
+    )
 
 
 def _blobs(directory: Path) -> Path | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect
-from unlearn_guard.intake.config import HISTORY, check_config, check_no_code, text_config
+from unlearn_guard.intake.config import HISTORY, check_config, check_no_code, code_notes, text_config
 from unlearn_guard.intake.defects import gather, refusal, shown
 from unlearn_guard.intake.documents import canonical, read_document
 from unlearn_guard.intake.folder import Folder, left_out_notes, read_folder
@@ -16,7 +16,7 @@ from unlearn_guard.intake.location import Place, find
 from unlearn_guard.intake.manifest import Manifest, read_manifest
 from unlearn_guard.intake.sealing import sealing
 from unlearn_guard.intake.shards import Located, read_weights
-from unlearn_guard.intake.tokenizer import Tokenizer, read_tokenizer
+from unlearn_guard.intake.tokenizer import ABSENT, Tokenizer, has_vocabulary, read_tokenizer
 from unlearn_guard.intake.weights import scan, weights_digest
 from unlearn_guard.records import FULL, Checkpoint
 
@@ -34,25 +34,30 @@ class _Contents:
 
 
 def open_checkpoint(
-    location: str | Path, *, precision: str = FULL, allow_root: Path | None = None, seal_in: Path | None = None
+    location: str | Path,
+    *,
+    precision: str = FULL,
+    allow_root: Path | None = None,
+    seal_in: Path | None = None,
+    tokenizer: bool = True,
 ) -> Intake:
     """Read a directory or hub id (`org/name@revision`) without running any of it.
 
     `seal_in`: the folder for a sealed copy, which is then what the intake speaks of. Without it the checkpoint is
     looked at where it lies, which is enough to inspect it and not to load it. `allow_root`: a folder that links in
     the directory may lead to; the hub cache's own blobs always are. Any precision but FULL says that the checkpoint
-    is already quantized. Raises CheckpointError with every defect found; weights are copied and hashed only when all
-    else is sound.
+    is already quantized. Without `tokenizer` a directory that has none will do: nothing is to be made into ids.
+    Raises CheckpointError with every defect found; weights are copied and hashed only when all else is sound.
     """
     place = find(location, allow_root)
     sealed: Mapping[str, str] = {}
     try:
         folder = read_folder(place)
         before = folder.states(folder.files)
-        contents = _read(folder, precision)
+        contents = _read(folder, precision, tokenizer)
         if seal_in is not None:
             folder, sealed = _sealed(place, folder, contents, seal_in)
-            contents = _read(folder, precision)  # again: the copy is what counts
+            contents = _read(folder, precision, tokenizer)  # again: the copy is what counts
         tensors = scan(contents.located)
     except CheckpointError as error:
         summary = f"{shown(str(location))} cannot be judged: {error.summary}"
@@ -76,7 +81,7 @@ def open_checkpoint(
         sealed=sealed,
         files=before,
         names=tuple(sorted(folder.files)),
-        notes=contents.notes,
+        notes=(*((place.note,) if place.note else ()), *contents.notes),
     )
     if not sealed:
         assert_unchanged(intake)
@@ -96,7 +101,7 @@ def _sealed(place: Place, folder: Folder, contents: _Contents, root: Path) -> tu
     return Folder(directory=directory, files=files, unopened=folder.unopened, aside=aside), dict(seal.digests)
 
 
-def _read(folder: Folder, precision: str) -> _Contents:
+def _read(folder: Folder, precision: str, wanted: bool) -> _Contents:
     defects: list[Defect] = []
     config: Mapping[str, Any] = {}
     generation: Mapping[str, Any] = {}
@@ -113,17 +118,23 @@ def _read(folder: Folder, precision: str) -> _Contents:
     with gather(defects):
         generation = _read_generation(folder)
     with gather(defects):
-        tokenizer = read_tokenizer(folder, _rows(config))
+        tokenizer = _read_tokenizer(folder, _rows(config), wanted)
     with gather(defects):
         manifest, about_manifest = read_manifest(folder)
     with gather(defects):
         located, about_weights = read_weights(folder)
     if defects or tokenizer is None:
         raise CheckpointError(f"{len(defects)} defect{'s' if len(defects) != 1 else ''}", defects)
-    notes = (*about_weights, *about_manifest, *left_out_notes(folder))
+    notes = (*code_notes(config), *about_weights, *about_manifest, *left_out_notes(folder))
     return _Contents(
         config=config, generation=generation, tokenizer=tokenizer, manifest=manifest, located=located, notes=notes
     )
+
+
+def _read_tokenizer(folder: Folder, rows: int | None, wanted: bool) -> Tokenizer:
+    if not wanted and not has_vocabulary(folder):
+        return ABSENT
+    return read_tokenizer(folder, rows)
 
 
 def _rows(config: Mapping[str, Any]) -> int | None:

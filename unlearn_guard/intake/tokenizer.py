@@ -40,10 +40,28 @@ class Tokenizer:
     template: str | None
 
 
+ABSENT = Tokenizer(
+    digest=hashlib.sha256(canonical([])).hexdigest(),
+    vocabulary=None,
+    sources=(),
+    size=None,
+    documents={},
+    templates={},
+    template=None,
+)
+"""The tokenizer of a directory that has none, where only token ids are asked about."""
+
+
+def has_vocabulary(folder: Folder) -> bool:
+    """Whether the files of some tokenizer are all there."""
+    names = folder.tokenizer_files()
+    return any(name in names for name in _VOCABULARIES) or any(set(pair) <= set(names) for pair in _PAIRS)
+
+
 def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
     """Read the tokenizer's files. Raises CheckpointError with every defect, ids past `embedding_rows` among them."""
     names = folder.tokenizer_files()
-    if not any(name in names for name in _VOCABULARIES) and not any(set(pair) <= set(names) for pair in _PAIRS):
+    if not has_vocabulary(folder):
         expected = "tokenizer.json (or tokenizer.model, or vocab.json and merges.txt)"
         raise refusal("tokenizer", "none", expected, "`tokenizer.save_pretrained(directory)` writes it.")
     defects: list[Defect] = []

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from unlearn_guard.children import keep_safe
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers.protocol import SHORTEST
 
@@ -50,13 +51,14 @@ class _LibraryError(Exception):
 
 @cache
 def _pool() -> ProcessPoolExecutor:
+    keep_safe()  # the child's first imports would come from the working directory
     context = multiprocessing.get_context("spawn")  # fork and torch's thread pools do not go together
     return ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=prepare_environment)
 
 
 def _quantize(method: str, source: str, out: str, texts: tuple[str, ...], group: int, device: str) -> Log:
     try:
-        # The library writes a folder `logs` into the working directory.
+        # The library writes a folder `logs` into the working directory, and must find no code there.
         with tempfile.TemporaryDirectory() as elsewhere, contextlib.chdir(elsewhere):
             return _run(method, source, out, texts, group, device)
     except Exception as error:

@@ -2,10 +2,10 @@
 
 import os
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from unlearn_guard.children import NEUTRAL, environment, python
 from unlearn_guard.errors import MeasurementError, UsageError
 
 _DONE = (0, 1)
@@ -23,14 +23,14 @@ def write_junit(run_dir: Path, policy: Path, file: Path) -> None:
     policy = policy.resolve()
     # fmt: off
     command = [
-        sys.executable, "-m", "pytest", str(policy),
+        *python("pytest"), str(policy),
         "-c", os.devnull, "--rootdir", str(policy.parent), "--noconftest",
         "-p", "unlearn_guard.pytest_plugin", "-p", "no:cacheprovider", "-q",
         "--unlearn-run", str(run_dir.resolve()),
         "--junitxml", str(file.resolve()), "-o", "junit_suite_name=unlearn-guard",
     ]
     # fmt: on
-    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=NEUTRAL, env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode not in _DONE or not file.is_file():
         raise MeasurementError(
             f"pytest did not write {file} (its exit status: {done.returncode})", fix=(done.stdout + done.stderr)[-2000:]
@@ -38,8 +38,6 @@ def write_junit(run_dir: Path, policy: Path, file: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The caller's, without what steers pytest, and with this very package in front."""
+    """The caller's, without what steers pytest."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    package = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [package, kept.get("PYTHONPATH", "")]))
-    return {**kept, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return environment(kept) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

@@ -90,6 +90,7 @@ def _load(manager: TaskManager, name: str, located: Located, data: Vendored | No
         raise SuiteError(f"lm-eval does not find {name!r} in {path}")
     leaves: list[Any] = []
     for leaf in _leaf_names(manager, name):
+        _refuse_stand_in_metrics(manager.task_index[leaf].cfg or {}, path)
         change = _dataset_change(manager, leaf, data)
         # A group of one, because only a group's members take overrides.
         spec: Any = {"group": f"{leaf}::one", "task": [{"task": leaf, **change}]} if change else leaf
@@ -212,6 +213,24 @@ def _dataset_change(manager: TaskManager, leaf: str, data: Vendored | None) -> d
         files = _beside(options["data_files"], entry.yaml_path.parent)
         return {"dataset_kwargs": {**options, "data_files": files}}
     return {}
+
+
+def _refuse_stand_in_metrics(config: Mapping[str, Any], path: Path) -> None:
+    """`evaluate` runs NAME/NAME.py of the working directory for a metric that lm-eval itself does not have."""
+    import lm_eval.api.metrics  # noqa: F401 - fills the registry
+    from lm_eval.api.registry import metric_registry
+
+    metrics = config.get("metric_list") or []
+    for metric in metrics if isinstance(metrics, list) else []:
+        name = metric.get("metric") if isinstance(metric, Mapping) else None
+        if not isinstance(name, str) or name.startswith((".", "/")):
+            continue
+        script = Path(name) if name.endswith(".py") else Path(name) / f"{Path(name).name}.py"
+        if script.exists() and (name not in metric_registry or metric.get("hf_evaluate") is True):
+            raise SuiteError(
+                f"{script.absolute()} would be run in place of the metric {name} of {path}",
+                fix=f"Run this from another directory; or, if that file is meant, write `metric: ./{name}`.",
+            )
 
 
 def _beside(files: Any, folder: Path) -> Any:

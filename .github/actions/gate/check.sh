@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measure and judge; the verdict and the exit status go to the step's outputs, and the last step of the action fails on them.
 set -uo pipefail
+export PYTHONSAFEPATH=1 # `-P`: a folder of the workspace never stands in for a module
 
 arguments=(check --out "$OUT" --quiet)
 [ -z "${BASE:-}" ] || arguments+=(--base "$BASE")

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Put the verdict where people look: the step summary, the policy's lines, SARIF in the run directory.
 set -euo pipefail
+export PYTHONSAFEPATH=1 # `-P`: a folder of the workspace never stands in for a module
 
 if [ "$VERDICT" = error ] || [ -z "$VERDICT" ]; then
   echo "## ? No verdict" >> "$GITHUB_STEP_SUMMARY"
