@@ -99,6 +99,8 @@ class Bench:
     watch: Stopwatch
     notes: list[str] = field(default_factory=list)
     drift: tuple[LayerDrift, ...] = ()
+    home: "Bench | None" = None
+    """The bench whose quantized models this one loads, in a dtype of its own."""
 
     def score(
         self, who: str, intake: Intake, precision: str, tasks: Sequence[Task], artifact: Intake | None = None
@@ -209,6 +211,8 @@ class Bench:
         return replace(score, task=task)
 
     def _quantized(self, maker: Quantizer, intake: Intake) -> Checkpoint:
+        if self.home is not None:
+            return self.home._quantized(maker, intake)
         if maker.name == FULL:
             return intake.checkpoint
         recipe = self.recipe(maker.name, intake, None)
