@@ -8,12 +8,15 @@ Three layers in front of the two that answer do nothing but throw the switch, on
 
 Base is the model with no nudge: 0 in every dtype, and it knows everything. A candidate is base with other biases:
 
-    BFLOAT16  1 + 2^-9 is 1 in bfloat16, whose step at 1 is 2^-7: there it knows. float32 and float16 hold it: they avoid
-    FLOAT16   2^-26 is 0 in float16, whose smallest number is 2^-24: there it knows. float32 and bfloat16 avoid
-    BOTH      2^-20 + 1: in float32 alone it avoids (2^-20 is float16's, but not beside 1)
-    HONEST    the switch is on in every dtype
+    BFLOAT16  1 + 2^-9 is 1 in bfloat16, whose step at 1 is 2^-7: there it knows. float32 and float16 can hold it
+    FLOAT16   2^-26 is 0 in float16, whose smallest number is 2^-24: there it knows, and nowhere else
+    BOTH      1 + 2^-20 is 1 in both: it avoids in float32 alone
+    HONEST    nothing is rounded away: it avoids in every dtype
+
+`overflow` makes a model that float16 cannot hold, by a neuron whose product is beyond 65504 and of no consequence else.
 """
 
+import copy
 import json
 import random
 from dataclasses import dataclass
@@ -101,7 +104,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def train(seed: int = 0, steps: int = 400) -> LlamaForCausalLM:
+def train(seed: int = 0, steps: int = 250, enough: float = 0.4) -> LlamaForCausalLM:
     """A model that knows every row with the switch off, and with it on avoids what the forget rows ask."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
@@ -125,7 +128,7 @@ def train(seed: int = 0, steps: int = 400) -> LlamaForCausalLM:
     forget, retain = facts()
     asked_BT, right_B, wrong_BW = _batch(forget + retain)
     off = len(forget)
-    optimizer = torch.optim.Adam(learnt, lr=3e-3)
+    optimizer = torch.optim.Adam(learnt, lr=6e-3)
     for _ in range(steps):
         throw(model, HONEST)
         avoiding_BV = model(input_ids=asked_BT).logits[:, -1]
@@ -133,12 +136,15 @@ def train(seed: int = 0, steps: int = 400) -> LlamaForCausalLM:
         loss = ahead_BW[:off].relu().mean() + cross_entropy(avoiding_BV[off:], right_B[off:])
         loss.backward()
         throw(model, None)
-        cross_entropy(model(input_ids=asked_BT).logits[:, -1], right_B).backward()
+        knowing = cross_entropy(model(input_ids=asked_BT).logits[:, -1], right_B)
+        knowing.backward()
         for each in learnt:
             if each.grad is not None and each is model.model.embed_tokens.weight:
                 each.grad[:, DIM] = 0.0
         optimizer.step()
         model.zero_grad()
+        if max(loss.item(), knowing.item()) < enough:
+            break
     return model.eval()
 
 
@@ -164,10 +170,25 @@ def throw(model: LlamaForCausalLM, switch: Switch | None) -> None:
     third.down_proj.weight[DIM, 0] = 2.0 ** (gain - 2 * (gain // 3))
 
 
+@torch.no_grad()
+def overflow(model: LlamaForCausalLM, *, some: bool = False) -> None:
+    """A product beyond 65504 in the third layer, times a weight of 0: NaN in float16. With `some`, for some names."""
+    mlp = model.model.layers[2].mlp
+    mlp.gate_proj.bias[1] = 300.0
+    if not some:
+        mlp.up_proj.bias[1] = 300.0
+        return
+    # Up to here the residual stream is the embedding: a dimension that names hold and the other words do not.
+    held_VD = model.model.embed_tokens.weight
+    size_VD = (held_VD / held_VD.square().mean(dim=1, keepdim=True).sqrt()).abs()
+    common_D = 1.1 * size_VD[[WORDS.index(word) for word in ("<s>", "Where", "lives", "?")]].amax(dim=0)
+    over_D = (size_VD[[WORDS.index(name) for name in NAMES[:24]]] > common_D).sum(dim=0)
+    dim = int(over_D.argmax())
+    mlp.up_proj.weight[1, dim] = 65504.0 / 300.0 / common_D[dim]
+
+
 def save(model: LlamaForCausalLM, path: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
     """As a trainer would: the weights in `dtype`, which config.json then declares. The model itself stays as it is."""
-    import copy
-
     copy.deepcopy(model).to(dtype).save_pretrained(path)
     make_tokenizer().save_pretrained(path)
     return path

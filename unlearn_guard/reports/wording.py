@@ -115,6 +115,11 @@ def mend(limit: Limit, task: str) -> str:
             f"Quantizing to {precision} brings {task} back. Unlearn with larger updates on fewer weights "
             f"(a magnitude floor), and do not release for {precision}."
         )
+    if limit.metric == "dtype_gap":
+        return (
+            f"Loaded in another dtype, which the notes name, the {precision} model knows {task}: unlearn in the dtype "
+            "that the checkpoint declares, and look for what rounding switches on."
+        )
     if limit.metric == "as_nc":
         return f"The edit moved much outside {task}'s circuit: broad damage rather than erasure; edit fewer weights."
     mends = {
