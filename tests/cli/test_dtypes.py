@@ -123,7 +123,7 @@ def test_an_honest_candidate_passes_whatever_it_is_saved_in(candidate: str, chec
 
 
 def test_a_run_in_another_dtype_asks_the_rest(check: Check) -> None:
-    """Computed in bfloat16 it knows, which breaks forget_drop; float32 and float16 show less, and that is a gap of -1."""
+    """Computed in bfloat16 it knows, which breaks forget_drop; the others show less, and that is a gap of -1."""
     done, run = check("bfloat16", "--dtype", "bfloat16", "--precisions", "full")
     assert done.status == 1, done.text
     assert gaps(run) == {"full": (-1.0, "passed"), "nf4": (None, "unmeasured")}
