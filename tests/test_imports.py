@@ -16,7 +16,7 @@ LEVELS = (
     {"intake", "scoring", "quantizers", "attribution", "judging", "runs", "reports", "unlearning", "organism"},
     {"request", "measuring", "reporting"},
     {"deployed_items", "attributing", "attesting", "leaderboard", "grid_file", "weighing"},
-    {"erasure", "cells"},
+    {"erasure", "elsewhere", "cells"},
     {"pipeline", "unlearn"},
     {"measure_cell"},
     {"local_engine"},

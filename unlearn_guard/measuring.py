@@ -101,6 +101,8 @@ class Bench:
     watch: Stopwatch
     notes: list[str] = field(default_factory=list)
     drift: tuple[LayerDrift, ...] = ()
+    home: "Bench | None" = None
+    """The bench whose quantized models this one loads, in a dtype of its own."""
 
     def score(
         self, who: str, intake: Intake, precision: str, tasks: Sequence[Task], artifact: Intake | None = None
@@ -179,6 +181,8 @@ class Bench:
 
     def quantized(self, maker: Quantizer, intake: Intake) -> Checkpoint:
         """What this quantizer made of a model, made now where nobody has."""
+        if self.home is not None:
+            return self.home.quantized(maker, intake)
         if maker.name == FULL:
             return intake.checkpoint
         recipe = self.recipe(maker.name, intake, None)

@@ -1,8 +1,8 @@
 """`check`, from the two checkpoints to the run directory: the stages in their order.
 
     read the policy -> open candidate and base -> settle base, suite, precisions -> render the suite
-    -> resolve the policy -> quantize and score both -> attribute both -> compare weights -> derive -> judge
-    -> write the run -> report
+    -> resolve the policy -> quantize and score both -> ask a sample in other dtypes -> attribute both
+    -> compare weights -> derive -> judge -> write the run -> report
 
 Whatever can be known to be wrong is found before the first model is loaded.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from unlearn_guard.chatter import chatter_to
 from unlearn_guard.deployed_items import assert_same_ids
+from unlearn_guard.elsewhere import Elsewhere
 from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
 from unlearn_guard.erasure import PRECISIONS, Attributed, Erasure
 from unlearn_guard.errors import MeasurementError, UsageError
@@ -100,12 +101,14 @@ class Ready:
     settled: Settled
     bench: Bench
     erasure: Erasure
+    elsewhere: Elsewhere
     notes: tuple[str, ...]
 
 
 def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: Intake, watch: Stopwatch) -> Ready:
     erasing = sum(each in PRECISIONS for each in settled.precisions)
-    watch.progress.plan(6 + 2 * len(settled.precisions) + 2 * erasing)
+    steps = 6 + 2 * len(settled.precisions) + 2 * erasing
+    watch.progress.plan(steps)
     assert_precisions(request.artifacts, settled.precisions)
     for precision in settled.precisions:
         quantizer(precision)
@@ -119,6 +122,8 @@ def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: 
     bench = _bench(request, settled, rendered, base, watch)
     for intake in (candidate, *artifacts.values()):
         assert_same_ids(rendered, bench.tokenizer, open_tokenizer(intake.checkpoint.path), intake.location)
+    elsewhere = Elsewhere(bench=bench, candidate=candidate, items=request.dtype_items, seed=request.seed)
+    watch.progress.plan(steps + elsewhere.stages(settled.precisions))
     return Ready(
         candidate=candidate,
         artifacts=artifacts,
@@ -127,6 +132,7 @@ def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: 
         settled=settled,
         bench=bench,
         erasure=Erasure(bench=bench, candidate=candidate, seed=request.seed),  # reads the prompt pairs
+        elsewhere=elsewhere,
         notes=(*settled.notes, *candidate.notes, *notes, *rendered.notes),
     )
 
@@ -141,6 +147,7 @@ def _measure(
     scores = _scores(bench, precisions, bench.base, ready.candidate, ready.artifacts)
     scores += _retrained_scores(bench, ready.retrained)
     retrained = ready.retrained.checkpoint if ready.retrained is not None else None
+    gaps = ready.elsewhere.measure(precisions, ready.artifacts, scores)
     erased = ready.erasure.measure(precisions, ready.artifacts)
     weights = weigh(bench, ready.candidate, precisions, ready.artifacts)
     with watch.stage("judge"):
@@ -151,7 +158,7 @@ def _measure(
             seed=request.seed,
             retrained=retrained.digest if retrained is not None else None,
         )
-        measurements = (*derived, *erased, *weights)
+        measurements = (*derived, *gaps, *erased, *weights)
         complete = request.limit is None
         verdict = judge(ready.policy.limits, measurements, candidate=candidate.digest, complete=complete)
     unknown_tasks = unknown(scores, base=base.digest, seed=request.seed)
@@ -172,7 +179,7 @@ def _measure(
         limit=request.limit,
         notes=(*ready.notes, *bench.notes, *bench.store.warnings, *unknown_tasks),
     )
-    return run, scores, tuple(ready.erasure.attributed)
+    return run, (*scores, *ready.elsewhere.scores), tuple(ready.erasure.attributed)
 
 
 def _open_others(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PRECISIONS = (FULL, "nf4", "gptq", "awq")
 DEFAULT_POLICY = Path("thresholds.yaml")
+DTYPE_ITEMS = 100
+"""Items of each forget task that are also asked in the other dtypes, unless a request says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class Request:
     tasks_dirs: tuple[Path, ...] = ()
     retrained: str | None = None
     apply_chat_template: bool = False
+    dtype_items: int | None = DTYPE_ITEMS  # None: every item
 
     @property
     def policy(self) -> str:

@@ -5,7 +5,7 @@ from unlearn_guard.records import FULL, Property, Role
 
 DESIGN = {"forget_drop", "ptq_gap", "retain_drop", "cad", "as_nc", "as_c", "activation_shift_c", "activation_shift_nc",
           "quantized_share", "code_flip_rate", "update_to_bin", "floor_survival", "above_chance_removed", "recovery",
-          "privleak", "forget_quality", "forget_truth_ratio", "model_utility", "truncated"}  # fmt: skip
+          "privleak", "forget_quality", "forget_truth_ratio", "model_utility", "truncated", "dtype_gap"}  # fmt: skip
 
 
 def test_the_table_is_the_design_s():
@@ -18,6 +18,8 @@ def test_the_table_is_the_design_s():
         (METRICS["forget_drop"], FULL, Role.FORGET, Property.FORGETTING),
         (METRICS["forget_drop"], "awq", Role.FORGET, Property.PERMANENCE),
         (METRICS["ptq_gap"], "nf4", Role.FORGET, Property.PERMANENCE),
+        (METRICS["dtype_gap"], FULL, Role.FORGET, Property.FORGETTING),
+        (METRICS["dtype_gap"], "nf4", Role.FORGET, Property.PERMANENCE),
         (METRICS["retain_drop"], "nf4", Role.RETAIN, Property.RETENTION),
         (METRICS["cad"], "nf4", Role.FORGET, Property.ERASURE),
         (METRICS["recovery"], "nf4", Role.FORGET, Property.REPORTED),

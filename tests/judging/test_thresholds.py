@@ -57,7 +57,10 @@ def test_shipped_policies_hold_the_design_s_defaults():
     assert found["as_nc[toy_forget-full]"].at_most == 0.30
     assert found["cad[toy_forget-nf4]"].guards is Property.ERASURE
     assert found["quantized_share[weights-nf4]"].at_least == 0.95
-    assert len(found) == 2 * 7 + 4 + 2 * 3 + 3
+    for precision in ("full", "nf4"):
+        assert found[f"dtype_gap[toy_forget-{precision}]"].at_most == 0.10
+    assert found["dtype_gap[toy_forget-full]"].guards is Property.FORGETTING
+    assert len(found) == 2 * 9 + 4 + 2 * 3 + 3
     assert all(limit.confidence is None and limit.because for limit in found.values())
 
 

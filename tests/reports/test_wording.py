@@ -74,6 +74,13 @@ def test_each_outcome_has_its_own_next_step():
     assert wording.next_step(check(0.0, at_most=0.0)) == ""
 
 
+@pytest.mark.parametrize("precision", ["full", "nf4"])
+def test_a_gap_between_dtypes_says_where_it_shows(precision):
+    limit = made_limit("dtype_gap", precision=precision, at_most=0.1)
+    assert "another dtype" in wording.mend(limit, "quiz_forget")
+    assert "quiz_forget" in wording.mend(limit, "quiz_forget")
+
+
 @pytest.mark.parametrize("guards", list(Property))
 def test_every_property_has_a_remedy(guards):
     limit = made_limit("m", at_most=0.0, guards=guards)

@@ -27,7 +27,7 @@ NOT_SHAPING = frozenset(
             "num_labels",
             "auto_map",
         ),
-        *("compression_config", "use_cache", "output_attentions", "output_hidden_states", "return_dict"),
+        *("auto_map", "compression_config", "use_cache", "output_attentions", "output_hidden_states", "return_dict"),
         *("attention_dropout", "hidden_dropout", "hidden_dropout_prob", "embd_pdrop", "resid_pdrop", "attn_pdrop"),
         *("dropout", "activation_dropout", "layerdrop", "residual_dropout", "embedding_dropout", "classifier_dropout"),
         *("initializer_range", "initializer_factor", "router_aux_loss_coef", "router_jitter_noise"),

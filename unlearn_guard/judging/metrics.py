@@ -82,6 +82,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         _metric("forget_drop", Asks.FORGET, Where.EVERYWHERE, _DIFFERENCE, "share of base", Property.FORGETTING),
         _metric("ptq_gap", Asks.FORGET, Where.QUANTIZED, _DIFFERENCE, "accuracy", Property.PERMANENCE),
+        _metric("dtype_gap", Asks.FORGET, Where.DENSE, _DIFFERENCE, "accuracy", Property.FORGETTING),
         _metric("retain_drop", Asks.RETAIN, Where.EVERYWHERE, _DIFFERENCE, "accuracy", Property.RETENTION),
         _metric("cad", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.ERASURE),
         _metric("as_nc", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.ERASURE),

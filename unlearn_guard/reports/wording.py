@@ -117,6 +117,11 @@ def mend(limit: Limit, task: str) -> str:
         )
     if limit.metric == "quantized_share":
         return f"Much of the {precision} model is not in 4 bits, so what it shows of permanence is no evidence."
+    if limit.metric == "dtype_gap":
+        return (
+            f"Loaded in another dtype, which the notes name, the {precision} model knows {task}: unlearn in the dtype "
+            "that the checkpoint declares, and look for what rounding switches on."
+        )
     if limit.metric == "as_nc":
         return f"The edit moved much outside {task}'s circuit: broad damage rather than erasure; edit fewer weights."
     mends = {
