@@ -118,8 +118,11 @@ def test_a_reload_that_differs_is_an_error(
 ) -> None:
     """The kernel's weights stay; the codes they are held against belong to another layer's scale."""
     quantizer, checkpoint = made
-    unpack = type(quantizer).weight
-    monkeypatch.setattr(type(quantizer), "weight", staticmethod(lambda files, layer: unpack(files, layer) * 1.1))
+    layouts = {
+        name: lambda files, layer, unpack=unpack: unpack(files, layer) * 1.1
+        for name, unpack in quantizer.layouts.items()
+    }
+    monkeypatch.setattr(type(quantizer), "layouts", layouts)
     with pytest.raises(QuantizationError, match="reloaded, it differs from its codes on disk"):
         quantizer.load(checkpoint, placement)
 
