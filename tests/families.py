@@ -25,6 +25,9 @@ SIZES: dict[str, Any] = {
 _MOE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
 _GPT = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64, "n_inner": 128, "n_ctx": 64}
 
+_VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+_VISION |= {"image_size": 28, "patch_size": 14}
+
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {},
     "mistral": {},
@@ -78,6 +81,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         **{"first_k_dense_replace": 1, "n_group": 1, "topk_group": 1, "q_lora_rank": 32, "kv_lora_rank": 32},
         **{"qk_rope_head_dim": 16, "qk_nope_head_dim": 16, "v_head_dim": 16, "num_key_value_heads": 4},
     },
+    "gemma3": {},
     "mamba": {"state_size": 8, "expand": 2, "conv_kernel": 4, "time_step_rank": 4},
 }
 """What a family needs beside SIZES; `...` leaves out what its config derives."""
@@ -87,6 +91,9 @@ def build(family: str, *, seed: int = 0) -> PreTrainedModel:
     """A model with random weights, in fp32, small numbers put on its norms too so that no layer is trivial."""
     torch.manual_seed(seed)
     sizes = {key: value for key, value in {**SIZES, **FAMILIES[family]}.items() if value is not ...}
+    if family == "gemma3":  # a wrapper: the language model is one part of it
+        text = {**SIZES, **FAMILIES["gemma3_text"], "tie_word_embeddings": False}
+        sizes = {"text_config": text, "vision_config": _VISION, "mm_tokens_per_image": 4, "image_token_index": 40}
     model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[family](**sizes)).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tests import families
 from tests.tiny import NAMES, PLACES, byte_tokenizer, tokenizer
-from unlearn_guard.errors import CheckpointError
+from unlearn_guard.errors import CheckpointError, UsageError
 from unlearn_guard.intake import Intake, assert_comparable
 from unlearn_guard.measuring import open_sealed
 from unlearn_guard.quantizers.coverage import assert_quantizable
@@ -31,6 +31,12 @@ from unlearn_guard.scoring.tokens import Tokens
 
 FP32 = Placement(device_map="cpu", dtype=torch.float32)
 PAIRS = [(f"Where lives {who} ?", f" {where}") for who, where in zip(NAMES, PLACES, strict=False)]
+
+
+REFUSED_AT_NF4 = {
+    "falcon": "FalconLinear, which bitsandbytes does not replace",
+    "mamba": "dt_proj.* its weight is read",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +112,10 @@ def test_what_is_scored_is_what_a_user_loads(family: str, tmp_path: Path) -> Non
     folder, candidate = pair(family, tmp_path)
     base, intake = opened(folder, candidate)
     assert guarded(Full().load(intake.checkpoint, FP32), base) == pytest.approx(deployed(candidate), abs=2e-4)
+    if family in REFUSED_AT_NF4:
+        with pytest.raises(UsageError, match=REFUSED_AT_NF4[family]):
+            assert_quantizable(intake.checkpoint.path, intake.location, ["full", "nf4"])
+        return
     assert_quantizable(intake.checkpoint.path, intake.location, ["full", "nf4"])
     out = tmp_path / "nf4"
     out.mkdir()

@@ -150,7 +150,7 @@ def test_dead_keys_of_published_tokenizers_are_taken(tmp_path: Path, key: str) -
     """transformers puts the paths that it resolved itself over these, whatever they say."""
     settings = {key: "/home/somebody/vocab.json", "init_inputs": []}
     intake = open_checkpoint(write(tmp_path / "old", settings=settings))
-    assert intake.tokenizer.settings[key] == settings[key]
+    assert intake.tokenizer.documents["tokenizer_config.json"][key] == settings[key]
 
 
 def test_the_named_code_of_an_implemented_model_is_noted_and_not_run(tmp_path: Path) -> None:

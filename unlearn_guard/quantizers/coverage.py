@@ -6,6 +6,8 @@ be in 4 bits, or stands on a short list of what all formats leave in full precis
 be measured at that precision, which is said before anything is loaded.
 """
 
+import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,9 +78,12 @@ def coverage_of(model: "PreTrainedModel") -> Coverage:
     unknown: dict[str, tuple[int, ...]] = {}
     transposed: set[str] = set()
     outside, total, head = {"embedding", "output head"}, 0, model.get_output_embeddings()
+    inside = _language_model(model)
     for name, weight, module in _weights(model):
         layer = name.removesuffix(".weight")
         reason = "output head" if module is head else _reason(name, weight, module)
+        if reason is None and not name.startswith(inside) and type(module) is not torch.nn.Linear:
+            reason = "outside the language model: pictures and sound are not asked"
         total += 0 if reason in outside else weight.numel()
         if reason is not None:
             kept[name] = reason
@@ -106,6 +111,13 @@ def _weights(model: "PreTrainedModel") -> Iterator[tuple[str, torch.Tensor, torc
     for name, weight in model.named_parameters():
         if weight.dim() >= 2:
             yield name, weight, model.get_submodule(name.rpartition(".")[0])
+
+
+def _language_model(model: "PreTrainedModel") -> str:
+    """What the names of the text decoder's weights begin with; empty where the model is nothing else."""
+    decoder = model.get_decoder()
+    found = next((name for name, module in model.named_modules() if module is decoder), "")
+    return f"{found}." if found.count(".") else ""
 
 
 def _reason(name: str, weight: torch.Tensor, module: torch.nn.Module) -> str | None:
@@ -149,7 +161,19 @@ def _untouched(model: "PreTrainedModel", linears: Mapping[str, tuple[int, int]])
             found[name] = f"a {type(module).__name__}, which bitsandbytes does not replace"
         elif not should_convert_module(name, skipped):
             found[name] = "tied or kept in fp32 by its class, so that bitsandbytes does not replace it"
+        elif _reads_weight(type(model.get_submodule(name.rpartition(".")[0])), name.rpartition(".")[2]):
+            found[name] = "its weight is read by the module around it, which cannot compute with packed codes"
     return found
+
+
+@lru_cache(maxsize=256)
+def _reads_weight(owner: type, layer: str) -> bool:
+    """Whether a module's own code computes with the weight of a layer inside it, as Mamba's scan does."""
+    try:
+        text = inspect.getsource(owner)
+    except (OSError, TypeError):
+        return False
+    return re.search(rf"self\.{re.escape(layer)}\.weight\s*(@|\))", text) is not None
 
 
 def linear_shapes(checkpoint: Path) -> dict[str, tuple[int, int]]:
