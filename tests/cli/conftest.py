@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from alone import alone
 from command import Done
+
+from tests import switched
 
 POLICY = """\
 version: 1
@@ -96,3 +99,32 @@ def checked(
 def copied(candidate: Callable[[str], Path], tmp_path: Path) -> Path:
     """A copy of base that a test may spoil."""
     return Path(shutil.copytree(candidate("base"), tmp_path / "copy"))
+
+
+SWITCHES = {"base": None, "bfloat16": switched.BFLOAT16, "float16": switched.FLOAT16, "honest": switched.HONEST}
+
+
+@pytest.fixture(scope="session")
+def made(shared: Path) -> Path:
+    """Base and candidates, all of one training, and the suite."""
+    root = shared / "switched"
+    with alone(shared / "switched.lock"):
+        if not (root / "policy.yaml").exists():
+            model = switched.train()
+            for name, switch in SWITCHES.items():
+                switched.throw(model, switch)
+                switched.save(model, root / name)
+            switched.save(model, root / "float32", torch.float32)
+            for name, some, dtype in (
+                ("base_over", True, torch.bfloat16),
+                ("some_over", True, torch.bfloat16),
+                ("over", False, torch.bfloat16),
+                ("declared_over", False, torch.float16),
+            ):
+                other = switched.copy.deepcopy(model)
+                switched.throw(other, None if name == "base_over" else switched.HONEST)
+                switched.overflow(other, some=some)
+                switched.save(other, root / name, dtype)
+            switched.write_suite(root / "ours")
+            (root / "policy.yaml").write_text(switched.POLICY + switched.GAP)
+    return root

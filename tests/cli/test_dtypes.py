@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from alone import alone
 from command import Done, read_json
 
@@ -16,34 +15,6 @@ from tests import switched
 Guard = Callable[..., Done]
 Check = Callable[..., tuple[Done, Path]]
 Planted = Callable[[str], tuple[Done, Path]]
-
-SWITCHES = {"base": None, "bfloat16": switched.BFLOAT16, "float16": switched.FLOAT16, "honest": switched.HONEST}
-
-
-@pytest.fixture(scope="session")
-def made(shared: Path) -> Path:
-    """Base and candidates, all of one training, and the suite."""
-    root = shared / "switched"
-    with alone(shared / "switched.lock"):
-        if not (root / "policy.yaml").exists():
-            model = switched.train()
-            for name, switch in SWITCHES.items():
-                switched.throw(model, switch)
-                switched.save(model, root / name)
-            switched.save(model, root / "float32", torch.float32)
-            for name, some, dtype in (
-                ("base_over", True, torch.bfloat16),
-                ("some_over", True, torch.bfloat16),
-                ("over", False, torch.bfloat16),
-                ("declared_over", False, torch.float16),
-            ):
-                other = switched.copy.deepcopy(model)
-                switched.throw(other, None if name == "base_over" else switched.HONEST)
-                switched.overflow(other, some=some)
-                switched.save(other, root / name, dtype)
-            switched.write_suite(root / "ours")
-            (root / "policy.yaml").write_text(switched.POLICY + switched.GAP)
-    return root
 
 
 def _check(guard: Guard, made: Path, candidate: str, out: Path, *more: str, base: str = "base") -> Any:
