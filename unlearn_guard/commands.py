@@ -133,9 +133,10 @@ def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
         for each in opened:
             assert_packages(each.checkpoint.path)
         found = inspection(*opened)
+        possible = _possible_precisions(opened[0].checkpoint.path)
     console = Console()
     facts = Table(show_header=False, box=None, pad_edge=False)
-    for label, text in found.facts:
+    for label, text in (*found.facts, *possible):
         facts.add_row(escape(label), escape(text))
     console.print(facts)
     for note in found.notes:
@@ -149,6 +150,17 @@ def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
     if found.difference is None or not found.difference.defects:
         return ExitStatus.PASSED
     raise CheckpointError("`check` would refuse the two", list(found.difference.defects))
+
+
+def _possible_precisions(checkpoint: Path) -> tuple[tuple[str, str], ...]:
+    """At which precisions `check` could measure this model, and why at no others."""
+    from unlearn_guard.quantizers.coverage import refusals
+    from unlearn_guard.registry import precisions
+
+    found = {precision: refusals(checkpoint, precision) for precision in precisions()}
+    able = ", ".join(precision for precision, defects in found.items() if not defects)
+    unable = [f"{name}: {why.where}: {why.found}" for name, defects in found.items() for why in defects]
+    return (("can be checked at", able), *(("cannot at", text) for text in unable))
 
 
 def attribute_command(

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,48 +37,77 @@ class Seal:
     root: Path
     working: Path
     digests: dict[str, str] = field(default_factory=dict)
+    sound: bool = False
 
     def take(self, folder: Folder, names: Sequence[str]) -> None:
-        """Copy these files of the folder. Raises CheckpointError with all that cannot be read, StorageError."""
+        """Copy these files of the folder, unless a copy of the same bytes is there: then they are only read.
+
+        Raises CheckpointError with all that cannot be read, StorageError.
+        """
         with _directory(self.place) as directory:
+            if self._looks_sealed(folder, names):
+                self._each(names, lambda name: self._read(directory, name, _digest))
+                if self._is_sound():
+                    return
             self._assert_room(folder, names)
-            defects: list[Defect] = []
-            for name in names:
-                with gather(defects):
-                    self.digests[name] = self._copy(directory, name)
-        if defects:
-            raise CheckpointError("Files that cannot be copied", defects)
+            self._each(names, lambda name: self._read(directory, name, lambda source: self._write(source, name)))
+
+    @property
+    def key(self) -> str:
+        """The digest of the files taken: what the copy is called."""
+        return hashlib.sha256(canonical(dict(self.digests))).hexdigest()
 
     def publish(self) -> Path:
         """Put the copy under the digest of its files, or give the one that is already there, every byte verified."""
-        key = hashlib.sha256(canonical(dict(self.digests))).hexdigest()
-        target = self.root / key
-        if target.exists() and file_digests(target) != self.digests:
+        target = self.root / self.key
+        if not self._is_sound():
             shutil.rmtree(target, ignore_errors=True)
-        if not target.exists():
             try:
                 self.working.replace(target)
             except OSError as error:
-                if file_digests(target) != self.digests:  # another process was first, or the disk refuses
+                if not self._is_sound():  # another process was first, or the disk refuses
                     raise _refused(target, error) from error
         return target
 
-    def _copy(self, directory: int, name: str) -> str:
+    def _is_sound(self) -> bool:
+        """Whether the copy of these files is there, every byte of it; looked at once."""
+        if not self.sound:
+            self.sound = (self.root / self.key).is_dir() and file_digests(self.root / self.key) == self.digests
+        return self.sound
+
+    def _looks_sealed(self, folder: Folder, names: Sequence[str]) -> bool:
+        """Whether some copy holds files of these names and sizes: only then is it worth hashing before copying."""
+        sizes = {name: folder.files[name].stat().st_size for name in names}
+        return any(_sizes(each) == sizes for each in self.root.iterdir() if not each.name.startswith(_MAKING))
+
+    def _each(self, names: Sequence[str], take: Callable[[str], str]) -> None:
+        defects: list[Defect] = []
+        for name in names:
+            with gather(defects):
+                self.digests[name] = take(name)
+        if defects:
+            raise CheckpointError("Files that cannot be copied", defects)
+
+    def _read(self, directory: int, name: str, use: Callable[[int], str]) -> str:
+        """What `use` makes of the open file, which must not change meanwhile."""
         source = _open(directory, self.place, name)
         try:
             before = os.fstat(source)
             if not name.endswith(".safetensors") and before.st_size > LARGEST:
                 raise refusal(shown(name), f"{before.st_size} bytes", f"at most {LARGEST}")
-            target = self.working / name
-            target.parent.mkdir(exist_ok=True)
-            digest = _clone_or_copy(source, target)
+            digest = use(source)
             after = os.fstat(source)
         finally:
             os.close(source)
-        if _state(before) != _state(after) or target.stat().st_size != before.st_size:
+        if _state(before) != _state(after):
             fix = "Let nothing write to the directory during a check, and run it again."
             raise refusal(shown(name), "it changed while it was being copied", "a file that stays as it is", fix)
         return digest
+
+    def _write(self, source: int, name: str) -> str:
+        target = self.working / name
+        target.parent.mkdir(exist_ok=True)
+        return _clone_or_copy(source, target)
 
     def _assert_room(self, folder: Folder, names: Sequence[str]) -> None:
         needed = sum(folder.files[name].stat().st_size for name in names)
@@ -194,6 +223,17 @@ def _clone_or_copy(source: int, target: Path) -> str:
     except OSError as error:
         raise _refused(target, error) from error
     return digest.hexdigest()
+
+
+def _digest(source: int) -> str:
+    digest = hashlib.sha256()
+    while chunk := os.read(source, CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sizes(copy: Path) -> dict[str, int]:
+    return {path.relative_to(copy).as_posix(): path.lstat().st_size for path in copy.rglob("*") if not path.is_dir()}
 
 
 def _state(found: os.stat_result) -> tuple[int, int, int, int]:

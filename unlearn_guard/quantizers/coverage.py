@@ -8,11 +8,11 @@ be measured at that precision, which is said before anything is loaded.
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -167,10 +167,10 @@ def _untouched(model: "PreTrainedModel", linears: Mapping[str, tuple[int, int]])
 
 
 @lru_cache(maxsize=256)
-def _reads_weight(owner: type, layer: str) -> bool:
+def _reads_weight(owner: Hashable, layer: str) -> bool:
     """Whether a module's own code computes with the weight of a layer inside it, as Mamba's scan does."""
     try:
-        text = inspect.getsource(owner)
+        text = inspect.getsource(cast(type, owner))
     except (OSError, TypeError):
         return False
     return re.search(rf"self\.{re.escape(layer)}\.weight\s*(@|\))", text) is not None
