@@ -161,7 +161,7 @@ def _untouched(model: "PreTrainedModel", linears: Mapping[str, tuple[int, int]])
             found[name] = f"a {type(module).__name__}, which bitsandbytes does not replace"
         elif not should_convert_module(name, skipped):
             found[name] = "tied or kept in fp32 by its class, so that bitsandbytes does not replace it"
-        elif _reads_weight(type(model.get_submodule(name.rpartition(".")[0])), name.rpartition(".")[2]):
+        elif _reads_weight(cast(Hashable, type(model.get_submodule(name.rpartition(".")[0]))), name.rpartition(".")[2]):
             found[name] = "its weight is read by the module around it, which cannot compute with packed codes"
     return found
 
