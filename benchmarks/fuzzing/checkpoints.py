@@ -13,7 +13,7 @@ KINDS = ("llama", "qwen2", "gpt2", "mixtral")
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [17, 18, 19, 20], [21, 22, 23, 24], [25, 26, 27, 28]]
 """Token ids that every model here is asked to go on from."""
 
-EOS, WRITTEN = 2, 24
+EOS, WRITTEN = 2, 14
 CHAT = "{% for message in messages %}<s>{{ message['role'] }}\n{{ message['content'] }}</s>{% endfor %}"
 SHAPE = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 BYTES = {"vocab_size": 272, "initializer_range": 0.4}

@@ -15,6 +15,21 @@ SECONDS = 5.0
 _ALLOWED = (0, 4)
 
 
+class _Serial:
+    """In the place of the pool that scans weights: on files this small its threads cost more than the scan."""
+
+    def __init__(self, _: int) -> None:
+        pass
+
+    def __enter__(self) -> "_Serial":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    map = staticmethod(map)
+
+
 class HangError(BaseException):
     """The alarm of one input. No `except Exception` of a library swallows it."""
 
@@ -22,7 +37,7 @@ class HangError(BaseException):
 def install(bases: list[Path]) -> None:
     """Open these bases once. What a config.json builds is kept, too, by its bytes."""
     from unlearn_guard import intake
-    from unlearn_guard.intake import answering, computed, deployed, parameters
+    from unlearn_guard.intake import answering, computed, deployed, parameters, weights
 
     known = {str(base) for base in bases}
     built: OrderedDict[bytes, Any] = OrderedDict()
@@ -38,6 +53,7 @@ def install(bases: list[Path]) -> None:
         return built[raw]
 
     parameters.blueprint = computed.blueprint = once  # type: ignore[assignment]
+    weights.ThreadPoolExecutor = _Serial  # type: ignore[assignment, misc]
     intake.open_checkpoint = _kept(intake.open_checkpoint, known, str)  # type: ignore[assignment]
     intake.with_parameters = _kept(intake.with_parameters, known, lambda opened: opened.location)  # type: ignore[assignment]
     deployed.open_tokenizer = _kept(deployed.open_tokenizer, known, str)

@@ -1,6 +1,7 @@
 """Whether what the guard would judge is what a user loads: both are loaded, asked, and held against each other."""
 
 import copy
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ CHATS = ([{"role": "user", "content": "w4 w5"}], [{"role": "system", "content": 
 LONG = [[token % 37 + 3 for token in range(5, 45)], [token * 7 % 37 + 3 for token in range(40)]]
 
 
+_WEIGHTS = ("model", "generation_config")
+_TOKENIZER = ("tokenizer", "special_tokens", "added_tokens", "chat_template")
+
+
 class LoudError(Exception):
     """The user's own load or answer ends in an error: nothing is deployed, so nothing differs."""
 
@@ -32,7 +37,7 @@ class Oracle:
         self.model = AutoModelForCausalLM.from_pretrained(base, dtype="float32").eval()
         self.tokenizer = AutoTokenizer.from_pretrained(base)
         self.expected = self._texts(self.tokenizer)
-        self._known: set[tuple[bytes, ...]] = set()
+        self._known: set[str] = set()
 
     def differences(self, candidate: Path) -> Iterator[str]:
         """What differs, in words. Raises LoudError where the user gets an error, GuardError where `check` refuses."""
@@ -43,26 +48,25 @@ class Oracle:
         sealed = open_sealed(candidate)
         try:
             assert_comparable(with_parameters(open_checkpoint(str(self.base))), sealed)
-            yield from self._reading(candidate)
-            if (parts := self._parts(candidate)) not in self._known:
-                found = list(self._computing(candidate, sealed))
-                yield from found
-                if not found and len(self._known) < 100_000:
-                    self._known.add(parts)
+            for aside, look in ((_WEIGHTS, self._reading), (_TOKENIZER, self._computing)):
+                parts = self._parts(candidate, aside)
+                if parts not in self._known:
+                    found = list(look(candidate, sealed))
+                    yield from found
+                    self._known |= set() if found else {parts}
         finally:
             shutil.rmtree(sealed.checkpoint.path, ignore_errors=True)
 
-    def _parts(self, candidate: Path) -> tuple[bytes, ...]:
-        """The bytes of every file that is no tokenizer's: what a model's numbers and endings can come from."""
-        import hashlib
-
-        found = []
+    @staticmethod
+    def _parts(candidate: Path, aside: tuple[str, ...]) -> str:
+        """The names and bytes of every file but those that begin so, which this half of the question never reads."""
+        digest = hashlib.sha256(repr(aside).encode())
         for path in sorted(candidate.rglob("*")):
-            if path.is_file() and not path.name.startswith(("tokenizer", "special", "added", "chat", "unlearn_guard")):
-                found.append(hashlib.sha256(bytes(path) + b"\0" + path.read_bytes()).digest())
-        return tuple(found)
+            if path.is_file() and not path.name.startswith((*aside, "unlearn_guard")):
+                digest.update(repr(path).encode() + hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
 
-    def _reading(self, candidate: Path) -> Iterator[str]:
+    def _reading(self, candidate: Path, _: Any) -> Iterator[str]:
         from transformers import AutoTokenizer
 
         own = _loud(lambda: AutoTokenizer.from_pretrained(candidate))
@@ -103,7 +107,10 @@ class Oracle:
         own.eval()
         deployed, plain = own.dtype, own.float()
         exact = deployed == torch.float32
-        ours, theirs, base_shaped = self._logits(judged), _loud(lambda: self._logits(plain)), self._logits(self._as_base(plain))
+        ours = self._logits(judged)
+        if not bool(torch.isfinite(ours).all()):
+            return  # scoring ends with NonFiniteError: no verdict
+        theirs, base_shaped = _loud(lambda: self._logits(plain)), self._logits(self._as_base(plain))
         if not _alike(ours, theirs, exact=exact):
             yield f"logits: the user's ({deployed}) differ from the judged by {float((ours - theirs).abs().max()):.3g}"
         if not _alike(theirs, base_shaped, exact=exact):

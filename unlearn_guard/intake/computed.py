@@ -25,7 +25,7 @@ NOT_SHAPING = frozenset(
         *("dropout", "activation_dropout", "layerdrop", "residual_dropout", "embedding_dropout", "classifier_dropout"),
         *("initializer_range", "initializer_factor", "router_aux_loss_coef", "router_jitter_noise"),
         *("output_router_logits", "aux_loss_alpha", "seq_aux", "gradient_checkpointing", "pretraining_tp"),
-        *("chunk_size_feed_forward", "is_encoder_decoder", "tokenizer_class"),
+        *("chunk_size_feed_forward", "tokenizer_class"),
     }
 )
 """Keys of config.json that shape no weight and no answer of a causal model in evaluation, beyond rounding."""

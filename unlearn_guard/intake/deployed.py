@@ -112,6 +112,8 @@ def _state(tokenizer: Any) -> dict[str, Any]:
     """Everything that decides which ids a text has and which text ids have, but for the added tokens."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     found: dict[str, Any] = {key: bool(getattr(tokenizer, key, False)) for key in _SWITCHES}
+    # without a mask a caller's padding is read as text
+    found["attention mask"] = "attention_mask" in tokenizer.model_input_names
     if backend is None:
         return {**found, "class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
     document = json.loads(backend.to_str())
@@ -143,6 +145,11 @@ def _templates(tokenizer: Any) -> dict[str, str]:
     return dict(template) if isinstance(template, Mapping) else {} if template is None else {"default": template}
 
 
+def _named(name: str) -> str:
+    """A name as it is where any printer takes it, else in quotes with what cannot be printed escaped."""
+    return name if name.isprintable() else shown(name)
+
+
 def _origin(base: Intake, candidate: Intake) -> str:
     """The files and keys in which the two differ, as a reader of the files would name them."""
     ours, theirs = base.tokenizer, candidate.tokenizer
@@ -155,4 +162,4 @@ def _origin(base: Intake, candidate: Intake) -> str:
         found += [f"{name}: {', '.join(map(shown, keys[:6]))}"] if keys else []
     texts = [name for name in sorted({*ours.templates, *theirs.templates})
              if ours.templates.get(name) != theirs.templates.get(name)]  # fmt: skip
-    return "; ".join([*found, *texts]) or "config.json"
+    return "; ".join([*found, *map(_named, texts)]) or "config.json"
