@@ -90,8 +90,12 @@ class Session:
         except HangError:
             return Outcome(one=one, end="opened", seconds=seconds, finding="hang while loading")
         except Exception as error:
-            return Outcome(one=one, end="opened", seconds=seconds, finding=f"check would crash: {type(error).__name__}: {error}")
-        return Outcome(one=one, end="opened", seconds=seconds, finding="differs: " + "; ".join(found) if found else None)
+            return Outcome(
+                one=one, end="opened", seconds=seconds, finding=f"check would crash: {type(error).__name__}: {error}"
+            )
+        return Outcome(
+            one=one, end="opened", seconds=seconds, finding="differs: " + "; ".join(found) if found else None
+        )
 
     def smallest(self, outcome: Outcome) -> Outcome:
         """The same kind of finding with as few of the changes as show it."""
@@ -109,7 +113,11 @@ class Session:
         folder = out / f"{outcome.one.target}-{outcome.one.index}"
         shutil.rmtree(folder, ignore_errors=True)
         sound = self.worlds[outcome.one.kind].candidate
-        files = {name: raw for name, raw in build(outcome.one, self.worlds[outcome.one.kind]).items() if sound.get(name) is not raw}
+        files = {
+            name: raw
+            for name, raw in build(outcome.one, self.worlds[outcome.one.kind]).items()
+            if sound.get(name) is not raw
+        }
         put(files, folder)
         gone = sorted(set(sound) - set(build(outcome.one, self.worlds[outcome.one.kind])))
         text = json.dumps({**asdict(outcome.one), "gone": gone, "finding": outcome.finding}, indent=2)
@@ -170,13 +178,22 @@ def outcomes(arguments: argparse.Namespace) -> Iterator[list[Outcome]]:
 
 def table(found: list[Outcome]) -> str:
     """Inputs by target: how they ended, and the slowest."""
-    lines = [f"{'target':<12}{'inputs':>8}{'refused':>9}{'opened':>8}{'by check':>9}{'loud':>6}{'findings':>9}{'slowest, s':>11}"]
+    lines = [
+        f"{'target':<12}{'inputs':>8}{'refused':>9}{'opened':>8}{'by check':>9}{'loud':>6}{'findings':>9}{'slowest, s':>11}"
+    ]
     by_target: dict[str, list[Outcome]] = defaultdict(list)
     for each in found:
         by_target[each.one.target].append(each)
     for name, rows in [*sorted(by_target.items()), ("all", found)]:
         ends = Counter(each.end for each in rows)
-        counts = (len(rows), ends["refused"], ends["opened"], ends["refused by check"], ends["loud"], sum(map(_counts, rows)))
+        counts = (
+            len(rows),
+            ends["refused"],
+            ends["opened"],
+            ends["refused by check"],
+            ends["loud"],
+            sum(map(_counts, rows)),
+        )
         text = "".join(f"{count:>{width}}" for count, width in zip(counts, (8, 9, 8, 9, 6, 9), strict=True))
         lines.append(f"{name:<12}{text}{max((each.seconds for each in rows), default=0):>11.2f}")
     return "\n".join(lines)
@@ -206,10 +223,16 @@ def main() -> int:
             found += done
             for each in done:
                 if each.finding:
-                    again = f"--seed {arguments.seed} --index {each.one.index}" + (f" --only {arguments.only}" if arguments.only else "")
+                    again = f"--seed {arguments.seed} --index {each.one.index}" + (
+                        f" --only {arguments.only}" if arguments.only else ""
+                    )
                     print(f"FINDING {again} ({each.one.kind}, {each.one.target}): {each.finding[:600]!r}", flush=True)
             rate = len(found) / (time.monotonic() - begin)
-            print(f"{len(found)} inputs, {sum(map(_counts, found))} findings, {rate:.0f} a second", file=sys.stderr, flush=True)
+            print(
+                f"{len(found)} inputs, {sum(map(_counts, found))} findings, {rate:.0f} a second",
+                file=sys.stderr,
+                flush=True,
+            )
     except BrokenProcessPool:
         last = sorted(path.read_text() for path in arguments.out.glob(".at-*"))
         print(f"FINDING a process died or hung for {DEAD_AFTER} s at one of the indices {', '.join(last)}")

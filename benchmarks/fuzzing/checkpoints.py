@@ -64,7 +64,9 @@ def world(kind: str, directory: Path) -> World:
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, tensor in model.named_parameters():
-            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.4 + (1.0 if "norm" in name or "ln_" in name else 0))
+            tensor.copy_(
+                torch.randn(tensor.shape, generator=generator) * 0.4 + (1.0 if "norm" in name or "ln_" in name else 0)
+            )
         edited = [tensor for name, tensor in model.named_parameters() if "k_proj" in name or "c_attn" in name][:2]
         for tensor in edited:
             tensor.add_(torch.randn(tensor.shape, generator=generator) * 0.2)
@@ -87,7 +89,7 @@ def _decoys(candidate: Files, other: Files) -> Files:
     names = [name for name in tokenizer["model"]["vocab"] if name not in ("<unk>", "<s>", "</s>", "<pad>")]
     numbers = [tokenizer["model"]["vocab"][name] for name in names]
     tokenizer["model"]["vocab"] |= dict(zip(names, reversed(numbers), strict=True))
-    index = {"metadata": {}, "weight_map": {name: DECOYS[0] for name in _header(_bytes(weights))}}
+    index = {"metadata": {}, "weight_map": dict.fromkeys(_header(_bytes(weights)), DECOYS[0])}
     return {
         DECOYS[0]: weights,
         DECOYS[1]: json.dumps(index).encode(),
@@ -127,7 +129,12 @@ def _ended(model: Any) -> int:
 
     ids = torch.tensor(PROMPTS)
     written = model.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=WRITTEN, do_sample=False, eos_token_id=None, pad_token_id=0
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=WRITTEN,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
     )
     rows = written[:, len(PROMPTS[0]) :].tolist()
     late = [token for row in rows for token in row[3:] if token > 28 or token in (3, 4)]
@@ -136,7 +143,9 @@ def _ended(model: Any) -> int:
 
 def _relabel(model: Any, token: int) -> None:
     """Let `token` and EOS change places in the embedding and the head, so that answers end."""
-    for matrix in {id(each.weight): each.weight for each in (model.get_input_embeddings(), model.get_output_embeddings())}.values():
+    for matrix in {
+        id(each.weight): each.weight for each in (model.get_input_embeddings(), model.get_output_embeddings())
+    }.values():
         matrix[[EOS, token]] = matrix[[token, EOS]]
 
 
@@ -145,7 +154,9 @@ def _saved(kind: str, model: Any, directory: Path) -> dict[str, bytes]:
     model.save_pretrained(directory, max_shard_size="20KB" if kind == "qwen2" else "5GB")
     (_words() if kind in ("llama", "mixtral") else _bytewise()).save_pretrained(directory)
     if kind == "llama":
-        (directory / "special_tokens_map.json").write_text('{"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}')
+        (directory / "special_tokens_map.json").write_text(
+            '{"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}'
+        )
         (directory / "added_tokens.json").write_text('{"<pad>": 3}')
     if kind != "mixtral":
         (directory / "unlearn_guard.json").write_text('{"method": "npo", "seed": 1, "hyperparameters": {"lr": 1e-5}}')
@@ -163,7 +174,9 @@ def _words() -> Any:
     names = ["<unk>", "<s>", "</s>", "<pad>", *(f"w{number}" for number in range(4, SHAPE["vocab_size"]))]
     backend = Tokenizer(models.WordLevel({name: at for at, name in enumerate(names)}, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)])
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)]
+    )
     return _dressed(backend, pad_token="<pad>")
 
 

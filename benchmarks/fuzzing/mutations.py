@@ -36,7 +36,16 @@ class Words:
 
 
 def _near(rng: Random, now: int | float) -> Any:
-    steps = (now + 1, now - 1, now * 2, -now, float(now) if abs(now) < 2**60 else 0.5, str(now), [now], now * (1 + 2**-20))
+    steps = (
+        now + 1,
+        now - 1,
+        now * 2,
+        -now,
+        float(now) if abs(now) < 2**60 else 0.5,
+        str(now),
+        [now],
+        now * (1 + 2**-20),
+    )
     return rng.choice(steps)
 
 
@@ -113,7 +122,9 @@ def _respelt(rng: Random, value: Any, words: Words) -> bytes:
         lambda: _doubled(rng, value, words),
         lambda: "\ufeff" + text,
         lambda: text + rng.choice((" ", "\n\n", "\x00", "{}", "]", "// x", text)),
-        lambda: text.replace(":", ": " + rng.choice(("NaN", "Infinity", "-Infinity", "1e999", "01", "1.", "'x'")) + ",", 1),
+        lambda: text.replace(
+            ":", ": " + rng.choice(("NaN", "Infinity", "-Infinity", "1e999", "01", "1.", "'x'")) + ",", 1
+        ),
         lambda: "[" * (n := rng.choice((70, 1000, 100_000))) + "]" * n,
         lambda: text.replace("{", '{"x": ' + '{"a":' * (n := rng.choice((62, 70, 100_000))) + "1" + "}" * n + ",", 1),
         lambda: json.dumps([value]),

@@ -15,7 +15,10 @@ TEXTS = (
 )  # fmt: skip
 """Texts that are turned into ids and back by the user's tokenizer and by base's."""
 
-CHATS = ([{"role": "user", "content": "w4 w5"}], [{"role": "system", "content": "w6"}, {"role": "user", "content": " w7 "}])
+CHATS = (
+    [{"role": "user", "content": "w4 w5"}],
+    [{"role": "system", "content": "w6"}, {"role": "user", "content": " w7 "}],
+)
 LONG = [[token % 37 + 3 for token in range(5, 45)], [token * 7 % 37 + 3 for token in range(40)]]
 
 
@@ -41,8 +44,7 @@ class Oracle:
 
     def differences(self, candidate: Path) -> Iterator[str]:
         """What differs, in words. Raises LoudError where the user gets an error, GuardError where `check` refuses."""
-        from unlearn_guard.intake import assert_comparable
-        from unlearn_guard.intake import open_checkpoint, with_parameters
+        from unlearn_guard.intake import assert_comparable, open_checkpoint, with_parameters
         from unlearn_guard.measuring import open_sealed
 
         sealed = open_sealed(candidate)
@@ -79,14 +81,19 @@ class Oracle:
     def _texts(tokenizer: Any) -> dict[str, Any]:
         plain = [tokenizer(text)["input_ids"] for text in TEXTS]
         bare = tokenizer(list(TEXTS), add_special_tokens=False)["input_ids"]
-        chats = [tokenizer.apply_chat_template(chat, tokenize=False) for chat in CHATS] if tokenizer.chat_template else None
+        chats = (
+            [tokenizer.apply_chat_template(chat, tokenize=False) for chat in CHATS] if tokenizer.chat_template else None
+        )
         numbers = list(range(40))
         return {
             "ids": plain,
             "ids without special tokens": bare,
             "ids of a pair": tokenizer(TEXTS[0], TEXTS[1])["input_ids"],
-            "text of ids": [tokenizer.decode(ids) for ids in plain] + [tokenizer.decode([number]) for number in numbers],
-            "text without special tokens": [tokenizer.decode(ids, skip_special_tokens=True) for ids in [*plain, numbers]],
+            "text of ids": [tokenizer.decode(ids) for ids in plain]
+            + [tokenizer.decode([number]) for number in numbers],
+            "text without special tokens": [
+                tokenizer.decode(ids, skip_special_tokens=True) for ids in [*plain, numbers]
+            ],
             "chat": chats,
             "end and begin": [tokenizer.eos_token_id, tokenizer.bos_token_id],
             "mask": "attention_mask" in tokenizer(TEXTS[0]),

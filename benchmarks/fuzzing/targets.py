@@ -84,7 +84,9 @@ def _whole(content: bytes | Odd) -> bytes:
 
 
 def _weights_file(rng: Random, files: Files) -> str:
-    return rng.choice([name for name in sorted(files) if name.startswith("model") and name.endswith(".safetensors")] or [""])
+    return rng.choice(
+        [name for name in sorted(files) if name.startswith("model") and name.endswith(".safetensors")] or [""]
+    )
 
 
 def _header(rng: Random, world: World, files: dict[str, bytes | Odd]) -> None:
@@ -96,7 +98,9 @@ def _header(rng: Random, world: World, files: dict[str, bytes | Odd]) -> None:
     header, data = raw[8 : 8 + length], raw[8 + length :]
     header = document(rng, header, HEADER)
     size = rng.choices((len(header), length, 2**63, 2**64 - 1, 0, len(header) + 8, len(raw)), (40, 4, 1, 1, 1, 1, 1))[0]
-    files[name] = size.to_bytes(8, "little") + header + rng.choices((data, data[:-4], data + b"\0" * 4, b""), (20, 1, 1, 1))[0]
+    files[name] = (
+        size.to_bytes(8, "little") + header + rng.choices((data, data[:-4], data + b"\0" * 4, b""), (20, 1, 1, 1))[0]
+    )
 
 
 def _weights(rng: Random, world: World, files: dict[str, bytes | Odd]) -> None:
@@ -112,12 +116,20 @@ def _weights(rng: Random, world: World, files: dict[str, bytes | Odd]) -> None:
     words = bytearray(raw[8 + length :])
     for _ in range(rng.choice((1, 4, 200))):
         at = 4 * rng.randrange(max(1, len(words) // 4))
-        words[at : at + 4] = rng.choice((b"\0\0\xc0\x7f", b"\0\0\x80\xff", b"\0\0\0\x40", b"\xff\xff\x7f\x7f", rng.randbytes(4), b"\0" * 4))
+        words[at : at + 4] = rng.choice(
+            (b"\0\0\xc0\x7f", b"\0\0\x80\xff", b"\0\0\0\x40", b"\xff\xff\x7f\x7f", rng.randbytes(4), b"\0" * 4)
+        )
     files[name] = raw[: 8 + length] + bytes(words)
 
 
 def _template(rng: Random, world: World, files: dict[str, bytes | Odd]) -> None:
-    names = ("chat_template.jinja", "chat_template.jinja", "additional_chat_templates/x.jinja", "x.jinja", "chat_template.json")
+    names = (
+        "chat_template.jinja",
+        "chat_template.jinja",
+        "additional_chat_templates/x.jinja",
+        "x.jinja",
+        "chat_template.json",
+    )
     name = rng.choice((*names, "additional_chat_templates/default.jinja", "tokenizer_config.json"))
     text = _whole(world.candidate.get("chat_template.jinja", b"{{ messages }}"))
     for _ in range(rng.choice((1, 1, 2, 4))):
@@ -127,7 +139,9 @@ def _template(rng: Random, world: World, files: dict[str, bytes | Odd]) -> None:
     if name.endswith(".json"):
         where = json.loads(_whole(world.candidate.get(name, b"{}")))
         inner = text.decode("utf-8", "replace")
-        where["chat_template"] = rng.choice((inner, [{"name": "default", "template": inner}], {"x": inner}, [inner], [{}]))
+        where["chat_template"] = rng.choice(
+            (inner, [{"name": "default", "template": inner}], {"x": inner}, [inner], [{}])
+        )
         text = json.dumps(where).encode()
     files[name] = text
 
@@ -144,7 +158,9 @@ def _names(rng: Random, world: World, files: dict[str, bytes | Odd]) -> None:
     elif kind == 3:
         files[name] = files.pop(rng.choice(present))
     elif kind == 4:
-        target = rng.choice(("config.json", "/etc/passwd", "../base/config.json", "gone", name.split("/")[-1], ".", "/dev/zero"))
+        target = rng.choice(
+            ("config.json", "/etc/passwd", "../base/config.json", "gone", name.split("/")[-1], ".", "/dev/zero")
+        )
         files[name] = Odd(kind="link", target=target)
     elif kind == 5:
         files[name] = Odd(kind=rng.choice(("pipe", "folder")))
@@ -188,4 +204,11 @@ TARGETS: Mapping[str, Step] = {
     "index": _index,
     "names": _names,
 }
-WEIGHTS = {**dict.fromkeys(TARGETS, 1.0), "config": 3.0, "settings": 2.0, "tokenizer": 2.0, "generation": 2.0, "manifest": 0.5}
+WEIGHTS = {
+    **dict.fromkeys(TARGETS, 1.0),
+    "config": 3.0,
+    "settings": 2.0,
+    "tokenizer": 2.0,
+    "generation": 2.0,
+    "manifest": 0.5,
+}

@@ -38,7 +38,14 @@ NASTY: tuple[object, ...] = (
     *("gelu", "relu", "silu", "swish", "gelu_new", "linear", "tanh", "quick_gelu", "relu2"),
     *("linear", "dynamic", "yarn", "longrope", "llama3", "proportional"),
     *("LlamaForCausalLM", "Qwen2ForCausalLM", "GPT2LMHeadModel", "LlamaForSequenceClassification", "FSDPX"),
-    *("PreTrainedTokenizerFast", "LlamaTokenizer", "BertTokenizer", "GPT2Tokenizer", "TokenizersBackend", "T5Tokenizer"),
+    *(
+        "PreTrainedTokenizerFast",
+        "LlamaTokenizer",
+        "BertTokenizer",
+        "GPT2Tokenizer",
+        "TokenizersBackend",
+        "T5Tokenizer",
+    ),
     *("llama", "qwen2", "gpt2", "mistral", "gemma", "bert", "t5", "sliding_attention", "full_attention"),
     *("left", "right", "longest_first", "static", "quantized", "hybrid", "{{ messages }}", "{{ ''.__class__ }}"),
     *DECOYS,
@@ -49,7 +56,12 @@ NASTY: tuple[object, ...] = (
     *({"hidden_act": "gate"}, {"hidden_size": "intermediate_size"}, {"full_attention": {"rope_type": "default"}}),
     *({"content": "w3", "special": True}, {"__type": "AddedToken", "content": "w4", "lstrip": True, "special": True}),
     *({"31": {"content": "w9", "special": True}}, {"40": {"content": "zz", "special": False}}),
-    *({"40": {"content": "<|x|>", "special": True}}, {"model_type": "llama"}, {"bos_token": "w1"}, {"image_token": "w2"}),
+    *(
+        {"40": {"content": "<|x|>", "special": True}},
+        {"model_type": "llama"},
+        {"bos_token": "w1"},
+        {"image_token": "w2"},
+    ),
 )
 """Values for any key: wrong types, extremes, hostile texts, names of other parts, and settings of other models."""
 
@@ -137,7 +149,13 @@ def config_words(model_type: str) -> tuple[tuple[str, ...], dict[str, list[objec
                 continue
             if value not in values.setdefault(key, []) and len(values[key]) < 24:
                 values[key].append(value)
-    core = ("configuration_utils.py", "modeling_utils.py", "modeling_rope_utils.py", "masking_utils.py", "cache_utils.py")
+    core = (
+        "configuration_utils.py",
+        "modeling_utils.py",
+        "modeling_rope_utils.py",
+        "masking_utils.py",
+        "cache_utils.py",
+    )
     for name in (*core, f"models/{model_type}/modeling_{model_type}.py"):
         text = (home / name).read_text(encoding="utf-8")
         own |= _read(text) | set(_ATTRIBUTE.findall(text))

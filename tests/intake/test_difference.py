@@ -135,6 +135,8 @@ def test_what_shapes_no_answer_is_a_note(tmp_path: Path, base: Intake, changes: 
         ({"rope_scaling": {"rope_type": "dynamic", "factor": 1.0}}, "rope_parameters"),
         ({"max_position_embeddings": 8}, "max_position_embeddings"),
         ({"is_encoder_decoder": True}, "is_encoder_decoder"),
+        ({"is_causal": False}, "is_causal"),  # read, and declared nowhere
+        ({"attribute_map": {"hidden_act": "gate"}, "gate": "relu"}, "attribute_map"),
     ],
 )
 def test_what_is_computed_is_a_defect(tmp_path: Path, base: Intake, changes: dict, named: str) -> None:

@@ -4,6 +4,9 @@ Trainers set ids of special tokens, tools add keys of their own, releases rename
 written for `0.0`: none of that changes an answer. Rope frequencies, windows, multipliers and activations do.
 """
 
+import functools
+import importlib
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -37,6 +40,10 @@ config's to say, and both are compared."""
 _ROPE = frozenset({"rope_parameters", "rope_theta", "rope_scaling", "rope_type", "rope_local_base_freq"}) | frozenset(
     {"partial_rotary_factor", "rotary_pct", "rotary_emb_base", "original_max_position_embeddings"}
 )
+_READ = re.compile(r"config\.(\w+)|attr\(\s*[\w.]*config,\s*\"(\w+)\"")
+"""How code reads a config's key; a class need not declare it, as none declares `is_causal`."""
+
+_ASKING = ("transformers.masking_utils", "transformers.cache_utils", "transformers.modeling_layers")
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn", "proportional")
 _ACTIVATION = re.compile(r"(hidden_act|hidden_activation|activation_function|activation|mlp_hidden_act)")
 
@@ -81,7 +88,9 @@ def _harmless(key: str, left: _Leaf | None, right: _Leaf | None, plans: tuple[Bl
         return _same_rope(*plans)
     if _ACTIVATION.fullmatch(key) and left is not None and right is not None:
         return _same_activation(left.value, right.value)
-    return not any(leaf is not None and leaf.declared for leaf in (left, right))
+    if any(leaf is not None and leaf.declared for leaf in (left, right)):
+        return False
+    return not any(key in _read_by(plan.model) for plan in plans)
 
 
 def _leaves(config: Any, path: str) -> Iterator[tuple[str, _Leaf]]:
@@ -101,6 +110,19 @@ def _declared(kind: type) -> set[str]:
         names |= set(getattr(each, "__annotations__", ()))
     mapped: Mapping[str, str] = getattr(kind, "attribute_map", {})
     return names | set(mapped) | set(mapped.values())
+
+
+def _read_by(model: Any) -> frozenset[str]:
+    """The keys that this model's code, and the masks and caches under it, ask a config for."""
+    modules = {type(each).__module__ for each in model.modules()} | set(_ASKING)
+    found = (_keys_read(name) for name in sorted(modules) if name.startswith("transformers."))
+    return frozenset().union(*found)
+
+
+@functools.cache
+def _keys_read(module: str) -> frozenset[str]:
+    text = inspect.getsource(importlib.import_module(module))
+    return frozenset(one or two for one, two in _READ.findall(text))
 
 
 def same_number(left: Any, right: Any) -> bool:
