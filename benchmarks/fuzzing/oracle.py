@@ -107,7 +107,7 @@ class Oracle:
         from unlearn_guard.quantizers.protocol import Placement
 
         judged = Full().load(sealed.checkpoint, Placement(device_map="cpu", dtype=torch.float32))
-        own, report = _loud(lambda: AutoModelForCausalLM.from_pretrained(candidate, output_loading_info=True))
+        own, report = _loud(lambda: _pair(AutoModelForCausalLM.from_pretrained(candidate, output_loading_info=True)))
         lost = {key: report[key] for key in ("missing_keys", "mismatched_keys") if report.get(key)}
         if lost:
             yield f"weights: the user's load makes random ones: {lost}"
@@ -152,6 +152,12 @@ class Oracle:
         rows = [[_until(row, ends) for row in part[:, ids.shape[1] :].tolist()] for part in (ours, theirs)]
         if rows[0] != rows[1]:
             yield f"answers: the user's are {rows[1]}, the judged {rows[0]}"
+
+
+def _pair(loaded: Any) -> tuple[Any, Any]:
+    """A model and its report. A config.json that holds the option's name takes it from the caller: no pair, an error."""
+    model, report = loaded
+    return model, report
 
 
 def _until(row: list[int], ends: set[int]) -> list[int]:

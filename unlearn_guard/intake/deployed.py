@@ -35,7 +35,10 @@ def open_tokenizer(path: Path) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # tokenizers, which is written in Rust, raises nothing more particular
+    except BaseException as error:
+        # tokenizers, which is written in Rust, raises nothing more particular than Exception; where it panics, less
+        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+            raise
         found = f"files that transformers refuses ({type(error).__name__}: {shown(str(error))})"
         raise refusal("tokenizer", found, "a tokenizer that AutoTokenizer loads", "Save it again.") from error
 

@@ -31,13 +31,10 @@ def check_pointers(document: Mapping[str, Any], file: str) -> Iterator[Defect]:
             expected = f"no such key, or {usual[0]}: a loader would read that file in its place"
             yield Defect(where=f"{file}: {key}", found=shown(value), expected=expected, fix=_FIX)
     if file == "config.json" and document.get("fusion_config"):
-        expected = "no such key: it patches the model's class while a model is loaded"
-        yield Defect(
-            where=f"{file}: fusion_config", found=shown(document["fusion_config"]), expected=expected, fix=_FIX
-        )
+        found, expected = shown(document["fusion_config"]), "no such key: it patches the model's class at loading"
+        yield Defect(where=f"{file}: fusion_config", found=found, expected=expected, fix=_FIX)
     if file == "special_tokens_map.json":
         for key, value in document.items():
             if key.endswith("_file") and value is not None:
-                yield Defect(
-                    where=f"{file}: {shown(key)}", found=shown(value), expected="special tokens only", fix=_FIX
-                )
+                where, expected = f"{file}: {shown(key)}", "special tokens only"
+                yield Defect(where=where, found=shown(value), expected=expected, fix=_FIX)

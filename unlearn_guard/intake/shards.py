@@ -54,9 +54,8 @@ def _weight_map(folder: Folder) -> dict[str, str]:
     document = read_document(folder.files[INDEX], at_most=64 * MEBIBYTE)
     if not isinstance(document.get("metadata"), dict):
         fix = 'Write "metadata": {} into it: transformers cannot load an index without.'
-        raise refusal(
-            f"{INDEX}: metadata", shown(document["metadata"]) if "metadata" in document else "nothing", "an object", fix
-        )
+        found = shown(document["metadata"]) if "metadata" in document else "nothing"
+        raise refusal(f"{INDEX}: metadata", found, "an object", fix)
     entries: Any = document.get("weight_map")
     if not isinstance(entries, dict) or not entries:
         raise refusal(f"{INDEX}: weight_map", shown(entries), "an object from tensor names to shard files")

@@ -1,6 +1,7 @@
 """The tokenizer's files: whole, without code, and with no id beyond the embedding's last row."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ LARGEST = 256 * MEBIBYTE
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tekken.json")
 _PAIRS = (("vocab.json", "merges.txt"), ("vocab.txt",))
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json")
+_CLASS = re.compile(r"\w*Tokenizer\w*|\w+Backend")
+"""How the classes of tokenizers are called; `Qwen2ForCausalLM` would be imported and loaded as well."""
+
 _RENDERING = ("version", "truncation", "padding")
 """Keys of tokenizer.json that say how a call batches texts, not which ids a text has."""
 
@@ -53,6 +57,7 @@ def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
     for name in _SETTINGS:
         defects += check_no_code(documents.get(name, {}), name)
         defects += check_pointers(documents.get(name, {}), name)
+    defects += _class(settings)
     templates = {**jinja, **inner_templates(settings)}
     for where, template in templates.items():
         defects += check_template(template, where)
@@ -78,6 +83,15 @@ def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
         templates=templates,
         template=chosen_template(jinja, settings),
     )
+
+
+def _class(settings: Mapping[str, Any]) -> list[Defect]:
+    """A defect where `tokenizer_class` names something else, which transformers would import and load all the same."""
+    value = settings.get("tokenizer_class")
+    if value is None or (isinstance(value, str) and _CLASS.fullmatch(value)):
+        return []
+    expected, fix = "the name of a tokenizer's class", "Copy base's tokenizer_config.json."
+    return [Defect(where="tokenizer_config.json: tokenizer_class", found=shown(value), expected=expected, fix=fix)]
 
 
 def _read_files(
