@@ -32,9 +32,14 @@ DEAD_AFTER = 60
 """Seconds after which a process that no alarm wakes is ended, with the stack on stderr."""
 
 
+ENDS = ("refused", "opened", "refused by check", "loud", "unwritten")
+"""Status 4; status 0, held against what a user loads; status 0, and `check` asks more; status 0, and the user's own
+load is an error; and two changes that no file system holds together."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one input. `end` is refused, opened, differs-loudly, unlike-base or unwritable."""
+    """What became of one input; `end` is one of ENDS, `seconds` how long the command took."""
 
     one: Input
     end: str
@@ -46,10 +51,10 @@ class Outcome:
 class Session:
     """Worlds, oracles and folders of one process."""
 
-    def __init__(self, kinds: tuple[str, ...]) -> None:
+    def __init__(self, kinds: tuple[str, ...], scratch: Path) -> None:
         _quiet()
         self.kinds = kinds
-        self.root = Path(tempfile.mkdtemp(prefix="fuzz-", dir=_fast()))
+        self.root = Path(tempfile.mkdtemp(dir=scratch))
         os.environ["UNLEARN_GUARD_CACHE"] = str(self.root / "store")
         self.worlds: dict[str, World] = {kind: world(kind, self.root / "made") for kind in kinds}
         for kind in kinds:
@@ -68,7 +73,7 @@ class Session:
         try:
             put(build(one, self.worlds[one.kind]), candidate)
         except OSError:  # two changes that no file system holds together
-            return Outcome(one=one, end="unwritable", seconds=0.0)
+            return Outcome(one=one, end="unwritten", seconds=0.0)
         begin = time.monotonic()
         status, _, fault = inspect(candidate, self.base(one.kind))
         seconds = time.monotonic() - begin
@@ -113,15 +118,10 @@ class Session:
         folder = out / f"{outcome.one.target}-{outcome.one.index}"
         shutil.rmtree(folder, ignore_errors=True)
         sound = self.worlds[outcome.one.kind].candidate
-        files = {
-            name: raw
-            for name, raw in build(outcome.one, self.worlds[outcome.one.kind]).items()
-            if sound.get(name) is not raw
-        }
-        put(files, folder)
-        gone = sorted(set(sound) - set(build(outcome.one, self.worlds[outcome.one.kind])))
-        text = json.dumps({**asdict(outcome.one), "gone": gone, "finding": outcome.finding}, indent=2)
-        (folder / "finding.txt").write_text(text, encoding="utf-8", errors="backslashreplace")
+        files = build(outcome.one, self.worlds[outcome.one.kind])
+        put({name: raw for name, raw in files.items() if sound.get(name) is not raw}, folder)
+        text = {**asdict(outcome.one), "gone": sorted(set(sound) - set(files)), "finding": outcome.finding}
+        (folder / "finding.json").write_text(json.dumps(text, indent=2))
 
 
 def _fast() -> str | None:
@@ -144,11 +144,13 @@ def _quiet() -> None:
 _session: Session | None = None
 
 
-def chunk(seed: int, indices: range, kinds: tuple[str, ...], only: str | None, out: Path) -> list[Outcome]:
+def chunk(
+    seed: int, indices: range, kinds: tuple[str, ...], only: str | None, out: Path, scratch: Path
+) -> list[Outcome]:
     """The outcomes of these indices, in a process that keeps its worlds."""
     global _session
     if _session is None:
-        _session = Session(kinds)
+        _session = Session(kinds, scratch)
     done = []
     for index in indices:
         (out / f".at-{os.getpid()}").write_text(str(index))
@@ -162,12 +164,12 @@ def chunk(seed: int, indices: range, kinds: tuple[str, ...], only: str | None, o
     return done
 
 
-def outcomes(arguments: argparse.Namespace) -> Iterator[list[Outcome]]:
+def outcomes(arguments: argparse.Namespace, scratch: Path) -> Iterator[list[Outcome]]:
     """The outcomes of all inputs, chunk by chunk as they end."""
     first = arguments.index if arguments.index is not None else arguments.start
     last = first + (1 if arguments.index is not None else arguments.inputs)
     spans = [range(begin, min(begin + CHUNK, last)) for begin in range(first, last, CHUNK)]
-    fixed = (tuple(arguments.kinds.split(",")), arguments.only, arguments.out)
+    fixed = (tuple(arguments.kinds.split(",")), arguments.only, arguments.out, scratch)
     if arguments.jobs == 1:
         yield from (chunk(arguments.seed, span, *fixed) for span in spans)
         return
@@ -178,33 +180,20 @@ def outcomes(arguments: argparse.Namespace) -> Iterator[list[Outcome]]:
 
 def table(found: list[Outcome]) -> str:
     """Inputs by target: how they ended, and the slowest."""
-    lines = [
-        f"{'target':<12}{'inputs':>8}{'refused':>9}{'opened':>8}{'by check':>9}{'loud':>6}{'findings':>9}{'slowest, s':>11}"
-    ]
+    heads = ("inputs", "refused", "opened", "by check", "loud", "unwritten", "findings", "slowest, s")
+    lines = [f"{'target':<12}" + "".join(f"{head:>11}" for head in heads)]
     by_target: dict[str, list[Outcome]] = defaultdict(list)
     for each in found:
         by_target[each.one.target].append(each)
     for name, rows in [*sorted(by_target.items()), ("all", found)]:
         ends = Counter(each.end for each in rows)
-        counts = (
-            len(rows),
-            ends["refused"],
-            ends["opened"],
-            ends["refused by check"],
-            ends["loud"],
-            sum(map(_counts, rows)),
-        )
-        text = "".join(f"{count:>{width}}" for count, width in zip(counts, (8, 9, 8, 9, 6, 9), strict=True))
-        lines.append(f"{name:<12}{text}{max((each.seconds for each in rows), default=0):>11.2f}")
+        counts = (len(rows), *(ends[end] for end in ENDS), sum(each.finding is not None for each in rows))
+        slowest = max((each.seconds for each in rows), default=0)
+        lines.append(f"{name:<12}" + "".join(f"{count:>11}" for count in counts) + f"{slowest:>11.2f}")
     return "\n".join(lines)
 
 
-def _counts(outcome: Outcome) -> int:
-    return int(outcome.finding is not None)
-
-
-def main() -> int:
-    """Run the inputs that the command line asks for."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
@@ -214,29 +203,33 @@ def main() -> int:
     parser.add_argument("--kinds", default=",".join(KINDS), help="Model types, by comma.")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("fuzz-findings"), help="Where findings are saved.")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def _told(arguments: argparse.Namespace, each: Outcome) -> str:
+    again = f"--seed {arguments.seed} --index {each.one.index} --kinds {arguments.kinds}"
+    again += f" --only {arguments.only}" if arguments.only else ""
+    return f"FINDING {again} ({each.one.kind}, {each.one.target}): {(each.finding or '')[:600]!r}"
+
+
+def main() -> int:
+    """Run the inputs that the command line asks for."""
+    arguments = _arguments()
     arguments.out.mkdir(parents=True, exist_ok=True)
     found: list[Outcome] = []
     begin = time.monotonic()
-    try:
-        for done in outcomes(arguments):
-            found += done
-            for each in done:
-                if each.finding:
-                    again = f"--seed {arguments.seed} --index {each.one.index}" + (
-                        f" --only {arguments.only}" if arguments.only else ""
-                    )
-                    print(f"FINDING {again} ({each.one.kind}, {each.one.target}): {each.finding[:600]!r}", flush=True)
-            rate = len(found) / (time.monotonic() - begin)
-            print(
-                f"{len(found)} inputs, {sum(map(_counts, found))} findings, {rate:.0f} a second",
-                file=sys.stderr,
-                flush=True,
-            )
-    except BrokenProcessPool:
-        last = sorted(path.read_text() for path in arguments.out.glob(".at-*"))
-        print(f"FINDING a process died or hung for {DEAD_AFTER} s at one of the indices {', '.join(last)}")
-        return 1
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_fast(), ignore_cleanup_errors=True) as scratch:
+        try:
+            for done in outcomes(arguments, Path(scratch)):
+                found += done
+                for each in (each for each in done if each.finding):
+                    print(_told(arguments, each), flush=True)
+                rate = len(found) / (time.monotonic() - begin)
+                print(f"{len(found)} inputs, {rate:.0f} a second", file=sys.stderr, flush=True)
+        except BrokenProcessPool:
+            last = sorted(path.read_text() for path in arguments.out.glob(".at-*"))
+            print(f"FINDING a process died or hung for {DEAD_AFTER} s at one of the indices {', '.join(last)}")
+            return 1
     print(table(found))
     for text, count in Counter(each.loud for each in found if each.loud).most_common(12):
         print(f"  loud {count:>6}  {text!r}")
