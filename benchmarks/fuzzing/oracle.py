@@ -11,7 +11,8 @@ from benchmarks.fuzzing.checkpoints import PROMPTS, WRITTEN
 
 TEXTS = (
     *("w4 w5 w6", "w9 w9", "W4 w5", " w4  w5 ", "", " ", "\n", "w4\nw5\tw6", "the thing", "The THE the", "w1w2"),
-    *("<s> w4", "w4 </s>", "<unk>", "<pad> w5", "w31 w39 zz", "é e\u0301 ﬁ", "日本 𝄞", "don't , stop .", "w9 w8 40", "[PAD] <|x|>"),
+    *("<s> w4", "w4 </s>", "<unk>", "<pad> w5", "w31 w39 zz"),
+    *("é e\u0301 ﬁ", "日本 𝄞", "don't , stop .", "w9 w8 40", "[PAD] <|x|>"),
 )  # fmt: skip
 """Texts that are turned into ids and back by the user's tokenizer and by base's."""
 
@@ -118,9 +119,11 @@ class Oracle:
         if not bool(torch.isfinite(ours).all()):
             return  # scoring ends with NonFiniteError: no verdict
         theirs, base_shaped = _loud(lambda: self._logits(plain)), self._logits(self._as_base(plain))
-        if not _alike(ours, theirs, exact=exact):
+        if not _alike(ours, theirs, within=0 if exact else 0.05):
             yield f"logits: the user's ({deployed}) differ from the judged by {float((ours - theirs).abs().max()):.3g}"
-        if not _alike(theirs, base_shaped, exact=exact):
+        if not _alike(
+            theirs, base_shaped, within=1e-5 if exact else 0.05
+        ):  # gelu_new is gelu_pytorch_tanh, but for rounding
             yield f"config: computes otherwise than base's by {float((theirs - base_shaped).abs().max()):.3g}"
         yield from self._ending(judged, plain)
 
@@ -155,7 +158,7 @@ class Oracle:
 
 
 def _pair(loaded: Any) -> tuple[Any, Any]:
-    """A model and its report. A config.json that holds the option's name takes it from the caller: no pair, an error."""
+    """A model and its report; a config.json that holds the option's name takes it from the caller: an error."""
     model, report = loaded
     return model, report
 
@@ -164,12 +167,10 @@ def _until(row: list[int], ends: set[int]) -> list[int]:
     return row[: next((at + 1 for at, token in enumerate(row) if token in ends), len(row))]
 
 
-def _alike(left: Any, right: Any, *, exact: bool) -> bool:
+def _alike(left: Any, right: Any, *, within: float) -> bool:
     import torch
 
-    if exact:
-        return bool(torch.equal(left, right))
-    return bool(torch.allclose(left, right, rtol=0.05, atol=0.05 * float(left.abs().max())))
+    return bool(torch.allclose(left, right, rtol=0, atol=within * float(left.abs().max())))
 
 
 def _loud(step: Callable[[], Any]) -> Any:

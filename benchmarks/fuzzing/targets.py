@@ -19,10 +19,17 @@ from benchmarks.fuzzing.words import (
 )
 
 Step = Callable[[Random, World, dict[str, bytes | Odd]], None]
-HEADER = Words(("__metadata__", "dtype", "shape", "data_offsets", "lm_head.weight", "model.norm.weight"), values=(
-    *("F32", "F16", "BF16", "F64", "I32", "U8", "F8_E4M3", "F4", "C64", "f32"), [0, 4], [4, 0], [0, 2**63], [2**32, 2**32], [0]))  # fmt: skip
-INDEX = Words(("weight_map", "metadata", "lm_head.weight", "model.norm.weight"), values=(
-    *(f"model-0000{part}-of-00002.safetensors" for part in (1, 2, 3)), "model.safetensors", "../x.safetensors", "x.bin"))  # fmt: skip
+DTYPES = ("F32", "F16", "BF16", "F64", "I32", "U8", "F8_E4M3", "F4", "C64", "f32")
+HEADER = Words(
+    ("__metadata__", "dtype", "shape", "data_offsets", "lm_head.weight", "model.norm.weight"),
+    values=(*DTYPES, [0, 4], [4, 0], [0, 2**63], [2**32, 2**32], [0]),
+)
+SHARDS = tuple(f"model-0000{part}-of-00002.safetensors" for part in (1, 2, 3))
+INDEX = Words(
+    ("weight_map", "metadata", "lm_head.weight", "model.norm.weight"),
+    values=(*SHARDS, "model.safetensors", "../x.safetensors", "x.bin"),
+)
+ADDED = ("<pad>", "w9", "zz", "40", "5")
 MANIFEST = Words(("base", "base_digest", "suite", "method", "corpora_digest", "hyperparameters", "seed", "curve"))
 TOKENIZER = Words(TOKENIZER_KEYS, values=TOKENIZER_PARTS)
 
@@ -70,14 +77,6 @@ def _config(world: World) -> Words:
     return Words((*keys, *present * (len(keys) // (2 * len(present)))), SUSPICIOUS, known=known)
 
 
-def _settings(world: World) -> Words:
-    return Words(tokenizer_words(), SUSPICIOUS)
-
-
-def _tokens(world: World) -> Words:
-    return Words(tokenizer_words(), ("<pad>", "w9", "zz", "40", "5"), values=(2, 5, 39, 40, 300, "w9", "zz"))
-
-
 def _whole(content: bytes | Odd) -> bytes:
     assert isinstance(content, bytes)
     return content
@@ -89,7 +88,7 @@ def _weights_file(rng: Random, files: Files) -> str:
     )
 
 
-def _header(rng: Random, world: World, files: dict[str, bytes | Odd]) -> None:
+def _header(rng: Random, _: World, files: dict[str, bytes | Odd]) -> None:
     name = _weights_file(rng, files)
     raw = files.get(name)
     if not isinstance(raw, bytes) or len(raw) < 8:
@@ -103,7 +102,7 @@ def _header(rng: Random, world: World, files: dict[str, bytes | Odd]) -> None:
     )
 
 
-def _weights(rng: Random, world: World, files: dict[str, bytes | Odd]) -> None:
+def _weights(rng: Random, _: World, files: dict[str, bytes | Odd]) -> None:
     """Numbers: changed, scaled, not finite; or tensors in another dtype, order or file."""
     name = _weights_file(rng, files)
     raw = files.get(name)
@@ -114,7 +113,7 @@ def _weights(rng: Random, world: World, files: dict[str, bytes | Odd]) -> None:
         files[name] = damaged(rng, raw)
         return
     words = bytearray(raw[8 + length :])
-    for _ in range(rng.choice((1, 4, 200))):
+    for _number in range(rng.choice((1, 4, 200))):
         at = 4 * rng.randrange(max(1, len(words) // 4))
         words[at : at + 4] = rng.choice(
             (b"\0\0\xc0\x7f", b"\0\0\x80\xff", b"\0\0\0\x40", b"\xff\xff\x7f\x7f", rng.randbytes(4), b"\0" * 4)
@@ -194,9 +193,11 @@ TARGETS: Mapping[str, Step] = {
     "config": _json("config.json", _config),
     "generation": _json("generation_config.json", lambda _: Words(generation_words(), SUSPICIOUS)),
     "tokenizer": _json("tokenizer.json", lambda _: TOKENIZER),
-    "settings": _json("tokenizer_config.json", _settings),
-    "special": _json("special_tokens_map.json", _settings),
-    "added": _json("added_tokens.json", _tokens),
+    "settings": _json("tokenizer_config.json", lambda _: Words(tokenizer_words(), SUSPICIOUS)),
+    "special": _json("special_tokens_map.json", lambda _: Words(tokenizer_words(), SUSPICIOUS)),
+    "added": _json(
+        "added_tokens.json", lambda _: Words(tokenizer_words(), ADDED, values=(2, 5, 39, 40, 300, "w9", "zz"))
+    ),
     "template": _template,
     "manifest": _json("unlearn_guard.json", lambda _: MANIFEST),
     "header": _header,

@@ -135,6 +135,8 @@ def test_what_shapes_no_answer_is_a_note(tmp_path: Path, base: Intake, changes: 
         ({"rope_scaling": {"rope_type": "dynamic", "factor": 1.0}}, "rope_parameters"),
         ({"max_position_embeddings": 8}, "max_position_embeddings"),
         ({"is_encoder_decoder": True}, "is_encoder_decoder"),
+        ({"sep_token_id": 2**64}, "sep_token_id"),
+        ({"sep_token_id": [2, "x"]}, "sep_token_id"),
         ({"is_causal": False}, "is_causal"),  # read, and declared nowhere
         ({"attribute_map": {"hidden_act": "gate"}, "gate": "relu"}, "attribute_map"),
     ],
@@ -257,3 +259,11 @@ def test_a_template_whose_name_no_printer_takes_is_escaped(tmp_path: Path, base:
     (other.checkpoint.path / "a\udcff\x1b.jinja").write_text("{{ messages }}")
     for note in compare(base, opened(other.checkpoint.path)).notes:
         assert note.isprintable()
+
+
+def test_what_inspect_says_of_hostile_texts_is_printable(tmp_path: Path, base: Intake) -> None:
+    other = candidate(tmp_path, config={"architectures": ["\x1b[2J", "\u202eX", "a" * 9999]})
+    (other.checkpoint.path / "unlearn_guard.json").write_text(json.dumps({"method": "\x00\n::error::"}))
+    facts = dict(inspection(opened(other.checkpoint.path), base).facts)
+    assert facts["method, by its maker"] == repr("\x00\n::error::")
+    assert all(text.isprintable() and len(text) < 200 for text in facts.values()), facts

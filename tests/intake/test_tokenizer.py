@@ -38,9 +38,22 @@ def test_ids_past_the_embedding_are_refused(tmp_path: Path, refused) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model": None}, {"model": {"vocab": {}}}, {"model": {"vocab": {"a": "0"}}}, {"model": {"vocab": {"a": None}}},
-     {"added_tokens": {}}, {"added_tokens": [5]}, {"added_tokens": [{"id": -1}]}, {"added_tokens": [{"id": True}]}],
-)  # fmt: skip
+    [
+        *(
+            {"model": None},
+            {"model": {"vocab": {}}},
+            {"model": {"vocab": {"a": "0"}}},
+            {"model": {"vocab": {"a": None}}},
+        ),
+        *(
+            {"added_tokens": {}},
+            {"added_tokens": [5]},
+            {"added_tokens": [{"id": -1}]},
+            {"added_tokens": [{"id": True}]},
+        ),
+        *({"model": {"vocab": {"a": 0}, "merges": [each]}} for each in (5, None, ["a", {}], [["a"], "b"])),
+    ],
+)
 def test_a_tokenizer_of_wrong_types_is_refused(tmp_path: Path, refused, changes: dict) -> None:
     refused(write(tmp_path / "bad", tokenizer=changes), "tokenizer.json")
 
@@ -107,7 +120,9 @@ def test_rendering_options_are_no_part_of_the_vocabulary(tmp_path: Path) -> None
     assert one.tokenizer_digest != two.tokenizer_digest
 
 
-@pytest.mark.parametrize("name", ["LlamaForCausalLM", "AutoModel", "pipeline", "", 5, ["LlamaTokenizer"], "a.Tokenizer"])
+@pytest.mark.parametrize(
+    "name", ["LlamaForCausalLM", "AutoModel", "pipeline", "", 5, ["LlamaTokenizer"], "a.Tokenizer"]
+)
 def test_a_tokenizer_class_that_is_none_is_refused(tmp_path: Path, refused, name: object) -> None:
     refused(write(tmp_path / "x", settings={"tokenizer_class": name}), "tokenizer_class: found .*expected the name of")
 

@@ -82,8 +82,10 @@ def compare_configs(base: Intake, candidate: Intake) -> tuple[list[Defect], list
 
 
 def _harmless(key: str, left: _Leaf | None, right: _Leaf | None, plans: tuple[Blueprint, Blueprint]) -> bool:
-    if key in NOT_SHAPING or _TOKEN_IDS.fullmatch(key):
+    if key in NOT_SHAPING:
         return True
+    if _TOKEN_IDS.fullmatch(key):
+        return right is None or _token_ids(right.value)
     if key in _ROPE:
         return _same_rope(*plans)
     if _ACTIVATION.fullmatch(key) and left is not None and right is not None:
@@ -91,6 +93,12 @@ def _harmless(key: str, left: _Leaf | None, right: _Leaf | None, plans: tuple[Bl
     if any(leaf is not None and leaf.declared for leaf in (left, right)):
         return False
     return not any(key in _read_by(plan.model) for plan in plans)
+
+
+def _token_ids(value: Any) -> bool:
+    """Whether code that compares token ids with this, or looks for one in it, can."""
+    each = value if isinstance(value, list) else [] if value is None else [value]
+    return all(type(number) is int and abs(number) < 2**31 for number in each)
 
 
 def _leaves(config: Any, path: str) -> Iterator[tuple[str, _Leaf]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import Defect
-from unlearn_guard.intake.defects import listed, refusal, shown
+from unlearn_guard.intake.defects import listed, plain, refusal, shown
 from unlearn_guard.intake.intake import Intake
 
 FIX = "Copy base's tokenizer files: a deployed model must see the ids that were scored."
@@ -148,11 +148,6 @@ def _templates(tokenizer: Any) -> dict[str, str]:
     return dict(template) if isinstance(template, Mapping) else {} if template is None else {"default": template}
 
 
-def _named(name: str) -> str:
-    """A name as it is where any printer takes it, else in quotes with what cannot be printed escaped."""
-    return name if name.isprintable() else shown(name)
-
-
 def _origin(base: Intake, candidate: Intake) -> str:
     """The files and keys in which the two differ, as a reader of the files would name them."""
     ours, theirs = base.tokenizer, candidate.tokenizer
@@ -165,4 +160,4 @@ def _origin(base: Intake, candidate: Intake) -> str:
         found += [f"{name}: {', '.join(map(shown, keys[:6]))}"] if keys else []
     texts = [name for name in sorted({*ours.templates, *theirs.templates})
              if ours.templates.get(name) != theirs.templates.get(name)]  # fmt: skip
-    return "; ".join([*found, *map(_named, texts)]) or "config.json"
+    return "; ".join([*found, *map(plain, texts)]) or "config.json"
