@@ -125,7 +125,8 @@ class Oracle:
             theirs, base_shaped, within=1e-5 if exact else 0.05
         ):  # gelu_new is gelu_pytorch_tanh, but for rounding
             yield f"config: computes otherwise than base's by {float((theirs - base_shaped).abs().max()):.3g}"
-        yield from self._ending(judged, plain)
+        # a declared dtype below the stored one rounds: which token is likeliest may hang on that
+        yield from self._ending(judged if exact else judged.to(deployed).float(), plain)
 
     def _as_base(self, own: Any) -> Any:
         shaped = copy.deepcopy(self.model)

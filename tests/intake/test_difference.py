@@ -137,6 +137,7 @@ def test_what_shapes_no_answer_is_a_note(tmp_path: Path, base: Intake, changes: 
         ({"is_encoder_decoder": True}, "is_encoder_decoder"),
         ({"sep_token_id": 2**64}, "sep_token_id"),
         ({"sep_token_id": [2, "x"]}, "sep_token_id"),
+        ({"vision_feature_select_strategy": "full"}, "vision_feature_select_strategy"),
         ({"is_causal": False}, "is_causal"),  # read, and declared nowhere
         ({"attribute_map": {"hidden_act": "gate"}, "gate": "relu"}, "attribute_map"),
     ],

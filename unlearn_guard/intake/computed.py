@@ -43,7 +43,13 @@ _ROPE = frozenset({"rope_parameters", "rope_theta", "rope_scaling", "rope_type",
 _READ = re.compile(r"config\.(\w+)|attr\(\s*[\w.]*config,\s*\"(\w+)\"")
 """How code reads a config's key; a class need not declare it, as none declares `is_causal`."""
 
-_ASKING = ("transformers.masking_utils", "transformers.cache_utils", "transformers.modeling_layers")
+_ASKING = (
+    *("transformers.masking_utils", "transformers.cache_utils", "transformers.modeling_layers"),
+    *("transformers.utils.generic", "transformers.utils.output_capturing"),
+)
+_HANDED_ON = frozenset({"vision_feature_layer", "vision_feature_select_strategy", "vision_aspect_ratio"})
+"""Keys that `transformers.utils.generic` takes from any config by a list of names and hands to the model's forward."""
+
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn", "proportional")
 _ACTIVATION = re.compile(r"(hidden_act|hidden_activation|activation_function|activation|mlp_hidden_act)")
 
@@ -124,7 +130,7 @@ def _read_by(model: Any) -> frozenset[str]:
     """The keys that this model's code, and the masks and caches under it, ask a config for."""
     modules = {type(each).__module__ for each in model.modules()} | set(_ASKING)
     found = (_keys_read(name) for name in sorted(modules) if name.startswith("transformers."))
-    return frozenset().union(*found)
+    return _HANDED_ON.union(*found)
 
 
 @functools.cache

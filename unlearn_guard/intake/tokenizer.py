@@ -142,9 +142,8 @@ def _vocabulary(document: Mapping[str, Any]) -> str:
     meaning = {key: value for key, value in document.items() if key not in _RENDERING}
     model = dict(meaning["model"])
     if isinstance(model.get("merges"), list):
-        wrong = next((each for each in model["merges"] if not _merge(each)), None)
-        if wrong is not None:
-            raise refusal("tokenizer.json: model.merges", shown(wrong), "pairs of tokens", "Save it again.")
+        if wrong := [each for each in model["merges"] if not _merge(each)]:
+            raise refusal("tokenizer.json: model.merges", shown(wrong[0]), "pairs of tokens", "Save it again.")
         # older files write a merge as "a b", newer ones as ["a", "b"]
         model["merges"] = [" ".join(each) if isinstance(each, list) else each for each in model["merges"]]
     return hashlib.sha256(canonical({**meaning, "model": model})).hexdigest()
