@@ -134,6 +134,12 @@ def test_what_shapes_no_answer_is_a_note(tmp_path: Path, base: Intake, changes: 
         ({"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, "rope_parameters"),
         ({"rope_scaling": {"rope_type": "dynamic", "factor": 1.0}}, "rope_parameters"),
         ({"max_position_embeddings": 8}, "max_position_embeddings"),
+        ({"is_encoder_decoder": True}, "is_encoder_decoder"),
+        ({"sep_token_id": 2**64}, "sep_token_id"),
+        ({"sep_token_id": [2, "x"]}, "sep_token_id"),
+        ({"vision_feature_select_strategy": "full"}, "vision_feature_select_strategy"),
+        ({"is_causal": False}, "is_causal"),  # read, and declared nowhere
+        ({"attribute_map": {"hidden_act": "gate"}, "gate": "relu"}, "attribute_map"),
     ],
 )
 def test_what_is_computed_is_a_defect(tmp_path: Path, base: Intake, changes: dict, named: str) -> None:
@@ -176,6 +182,7 @@ CONTROL = {**ADDED, "content": "<|pad|>", "special": True}
         ({"eos_token": "w3"}, "eos_token_id"),
         ({"pad_token": "w3"}, "pad_token_id .* found 'w3', an ordinary token"),
         ({"split_special_tokens": True}, "split_special_tokens"),
+        ({"model_input_names": ["input_ids"]}, "attention mask"),
         ({"tokenizer_class": "BertTokenizer"}, "tokenizer"),
         ({"chat_template": "{{ messages }}"}, "chat template"),
         ({"chat_template": [{"name": "tool_use", "template": "{{ messages }}"}]}, "chat template"),
@@ -246,3 +253,18 @@ def test_a_generation_config_that_bends_nothing_is_a_note(tmp_path: Path, base: 
     found = compare(opened(base.checkpoint.path), opened(other.checkpoint.path))
     assert found.defects == ()
     assert "'max_length', 'pad_token_id'" in " ".join(found.notes)
+
+
+def test_a_template_whose_name_no_printer_takes_is_escaped(tmp_path: Path, base: Intake) -> None:
+    other = candidate(tmp_path)
+    (other.checkpoint.path / "a\udcff\x1b.jinja").write_text("{{ messages }}")
+    for note in compare(base, opened(other.checkpoint.path)).notes:
+        assert note.isprintable()
+
+
+def test_what_inspect_says_of_hostile_texts_is_printable(tmp_path: Path, base: Intake) -> None:
+    other = candidate(tmp_path, config={"architectures": ["\x1b[2J", "\u202eX", "a" * 9999]})
+    (other.checkpoint.path / "unlearn_guard.json").write_text(json.dumps({"method": "\x00\n::error::"}))
+    facts = dict(inspection(opened(other.checkpoint.path), base).facts)
+    assert facts["method, by its maker"] == repr("\x00\n::error::")
+    assert all(text.isprintable() and len(text) < 200 for text in facts.values()), facts

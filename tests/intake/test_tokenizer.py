@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from checkpoint_files import TOKENIZER, VOCABULARY, write
 
-from unlearn_guard.intake import open_checkpoint
+from unlearn_guard.errors import CheckpointError
+from unlearn_guard.intake import open_checkpoint, open_tokenizer
 
 CHATML = (
     "{%- for message in messages -%}{%- if loop.index0 == 0 and messages[0]['role'] == 'system' -%}"
@@ -37,9 +38,22 @@ def test_ids_past_the_embedding_are_refused(tmp_path: Path, refused) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model": None}, {"model": {"vocab": {}}}, {"model": {"vocab": {"a": "0"}}}, {"model": {"vocab": {"a": None}}},
-     {"added_tokens": {}}, {"added_tokens": [5]}, {"added_tokens": [{"id": -1}]}, {"added_tokens": [{"id": True}]}],
-)  # fmt: skip
+    [
+        *(
+            {"model": None},
+            {"model": {"vocab": {}}},
+            {"model": {"vocab": {"a": "0"}}},
+            {"model": {"vocab": {"a": None}}},
+        ),
+        *(
+            {"added_tokens": {}},
+            {"added_tokens": [5]},
+            {"added_tokens": [{"id": -1}]},
+            {"added_tokens": [{"id": True}]},
+        ),
+        *({"model": {"vocab": {"a": 0}, "merges": [each]}} for each in (5, None, ["a", {}], [["a"], "b"])),
+    ],
+)
 def test_a_tokenizer_of_wrong_types_is_refused(tmp_path: Path, refused, changes: dict) -> None:
     refused(write(tmp_path / "bad", tokenizer=changes), "tokenizer.json")
 
@@ -104,3 +118,34 @@ def test_rendering_options_are_no_part_of_the_vocabulary(tmp_path: Path) -> None
     three = open_checkpoint(write(tmp_path / "three", tokenizer={"model": {**TOKENIZER["model"], "unk_token": "w1"}}))
     assert one.tokenizer.vocabulary == two.tokenizer.vocabulary != three.tokenizer.vocabulary
     assert one.tokenizer_digest != two.tokenizer_digest
+
+
+@pytest.mark.parametrize(
+    "name", ["LlamaForCausalLM", "AutoModel", "pipeline", "", 5, ["LlamaTokenizer"], "a.Tokenizer"]
+)
+def test_a_tokenizer_class_that_is_none_is_refused(tmp_path: Path, refused, name: object) -> None:
+    refused(write(tmp_path / "x", settings={"tokenizer_class": name}), "tokenizer_class: found .*expected the name of")
+
+
+@pytest.mark.parametrize("name", [None, "LlamaTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer"])
+def test_a_tokenizer_class_of_any_release_opens(tmp_path: Path, name: str | None) -> None:
+    open_checkpoint(write(tmp_path / "x", settings={"tokenizer_class": name}))
+
+
+def test_a_panic_of_the_tokenizers_library_is_a_refusal(tmp_path: Path) -> None:
+    # a merge shorter than the prefix that it is told to cut off: a panic, which is no Exception
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]}
+    model["continuing_subword_prefix"] = "longer"
+    path = write(tmp_path / "x", tokenizer={"model": model, "added_tokens": [], "pre_tokenizer": None})
+    with pytest.raises(CheckpointError) as caught:
+        open_tokenizer(path)
+    assert "files that transformers refuses (PanicException" in str(caught.value)
+
+
+def test_an_interrupt_while_a_tokenizer_is_loaded_stays_one(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        open_tokenizer(sound)

@@ -4,6 +4,9 @@ Trainers set ids of special tokens, tools add keys of their own, releases rename
 written for `0.0`: none of that changes an answer. Rope frequencies, windows, multipliers and activations do.
 """
 
+import functools
+import importlib
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -32,7 +35,7 @@ NOT_SHAPING = frozenset(
         *("dropout", "activation_dropout", "layerdrop", "residual_dropout", "embedding_dropout", "classifier_dropout"),
         *("initializer_range", "initializer_factor", "router_aux_loss_coef", "router_jitter_noise"),
         *("output_router_logits", "aux_loss_alpha", "seq_aux", "gradient_checkpointing", "pretraining_tp"),
-        *("chunk_size_feed_forward", "is_encoder_decoder", "tokenizer_class"),
+        *("chunk_size_feed_forward", "tokenizer_class"),
     }
 )
 """Keys of config.json that shape no weight and no answer of a causal model in evaluation, beyond rounding."""
@@ -44,6 +47,16 @@ config's to say, and both are compared."""
 _ROPE = frozenset({"rope_parameters", "rope_theta", "rope_scaling", "rope_type", "rope_local_base_freq"}) | frozenset(
     {"partial_rotary_factor", "rotary_pct", "rotary_emb_base", "original_max_position_embeddings"}
 )
+_READ = re.compile(r"config\.(\w+)|attr\(\s*[\w.]*config,\s*\"(\w+)\"")
+"""How code reads a config's key; a class need not declare it, as none declares `is_causal`."""
+
+_ASKING = (
+    *("transformers.masking_utils", "transformers.cache_utils", "transformers.modeling_layers"),
+    *("transformers.utils.generic", "transformers.utils.output_capturing"),
+)
+_HANDED_ON = frozenset({"vision_feature_layer", "vision_feature_select_strategy", "vision_aspect_ratio"})
+"""Keys that `transformers.utils.generic` takes from any config by a list of names and hands to the model's forward."""
+
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn", "proportional")
 _ACTIVATION = re.compile(r"(hidden_act|hidden_activation|activation_function|activation|mlp_hidden_act)")
 
@@ -82,13 +95,23 @@ def compare_configs(base: Intake, candidate: Intake) -> tuple[list[Defect], list
 
 
 def _harmless(key: str, left: _Leaf | None, right: _Leaf | None, plans: tuple[Blueprint, Blueprint]) -> bool:
-    if key in NOT_SHAPING or _TOKEN_IDS.fullmatch(key):
+    if key in NOT_SHAPING:
         return True
+    if _TOKEN_IDS.fullmatch(key):
+        return right is None or _token_ids(right.value)
     if key in _ROPE:
         return _same_rope(*plans)
     if _ACTIVATION.fullmatch(key) and left is not None and right is not None:
         return _same_activation(left.value, right.value)
-    return not any(leaf is not None and leaf.declared for leaf in (left, right))
+    if any(leaf is not None and leaf.declared for leaf in (left, right)):
+        return False
+    return not any(key in _read_by(plan.model) for plan in plans)
+
+
+def _token_ids(value: Any) -> bool:
+    """Whether code that compares token ids with this, or looks for one in it, can."""
+    each = value if isinstance(value, list) else [] if value is None else [value]
+    return all(type(number) is int and abs(number) < 2**31 for number in each)
 
 
 def _leaves(config: Any, path: str) -> Iterator[tuple[str, _Leaf]]:
@@ -108,6 +131,19 @@ def _declared(kind: type) -> set[str]:
         names |= set(getattr(each, "__annotations__", ()))
     mapped: Mapping[str, str] = getattr(kind, "attribute_map", {})
     return names | set(mapped) | set(mapped.values())
+
+
+def _read_by(model: Any) -> frozenset[str]:
+    """The keys that this model's code, and the masks and caches under it, ask a config for."""
+    modules = {type(each).__module__ for each in model.modules()} | set(_ASKING)
+    found = (_keys_read(name) for name in sorted(modules) if name.startswith("transformers."))
+    return _HANDED_ON.union(*found)
+
+
+@functools.cache
+def _keys_read(module: str) -> frozenset[str]:
+    text = inspect.getsource(importlib.import_module(module))
+    return frozenset(one or two for one, two in _READ.findall(text))
 
 
 def same_number(left: Any, right: Any) -> bool:

@@ -36,6 +36,11 @@ def shown(text: object) -> str:
     return quoted if cut == whole else f"{quoted}... ({len(whole)} characters)"
 
 
+def plain(text: str) -> str:
+    """A text as it is where any printer takes it and it is short, else as `shown`."""
+    return text if text.isprintable() and len(text) <= SHOWN else shown(text)
+
+
 def listed(names: list[str], most: int = 8) -> str:
     """Names in quotes, the first few and a count of the rest."""
     text = ", ".join(shown(name) for name in names[:most])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import Defect
-from unlearn_guard.intake.defects import listed, refusal, shown
+from unlearn_guard.intake.defects import listed, plain, refusal, shown
 from unlearn_guard.intake.intake import Intake
 from unlearn_guard.intake.packages import advice, assert_packages
 
@@ -37,7 +37,10 @@ def open_tokenizer(path: Path) -> Any:
     assert_packages(path)
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # tokenizers, which is written in Rust, raises nothing more particular
+    except BaseException as error:
+        # tokenizers, which is written in Rust, raises nothing more particular than Exception; where it panics, less
+        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+            raise
         found = f"files that transformers refuses ({type(error).__name__}: {shown(str(error))})"
         fix = advice(error) or "Save it again."
         raise refusal("tokenizer", found, "a tokenizer that AutoTokenizer loads", fix) from error
@@ -118,6 +121,8 @@ def _state(tokenizer: Any) -> dict[str, Any]:
     """Everything that decides which ids a text has and which text ids have, but for the added tokens."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     found: dict[str, Any] = {key: bool(getattr(tokenizer, key, False)) for key in _SWITCHES}
+    # without a mask a caller's padding is read as text
+    found["attention mask"] = "attention_mask" in tokenizer.model_input_names
     if backend is None:
         return {**found, "class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
     document = json.loads(backend.to_str())
@@ -161,4 +166,4 @@ def _origin(base: Intake, candidate: Intake) -> str:
         found += [f"{name}: {', '.join(map(shown, keys[:6]))}"] if keys else []
     texts = [name for name in sorted({*ours.templates, *theirs.templates})
              if ours.templates.get(name) != theirs.templates.get(name)]  # fmt: skip
-    return "; ".join([*found, *texts]) or "config.json"
+    return "; ".join([*found, *map(plain, texts)]) or "config.json"

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from unlearn_guard.intake.config import text_config
+from unlearn_guard.intake.defects import plain
 from unlearn_guard.intake.difference import Difference, compare
 from unlearn_guard.intake.intake import Intake
 from unlearn_guard.intake.updates import Update, update
@@ -48,12 +49,12 @@ def _facts(intake: Intake) -> tuple[tuple[str, str], ...]:
     stored = sum(tensor.stop - tensor.start for tensor in intake.tensors)
     layers = config.get("num_hidden_layers", config.get("n_layer", "?"))
     width = config.get("hidden_size", config.get("n_embd", "?"))
-    shape = f"{layers} layers, width {width}, vocabulary {config.get('vocab_size', '?')}"
+    shape = plain(f"{layers} layers, width {width}, vocabulary {config.get('vocab_size', '?')}")
     made_by = intake.manifest.method if intake.manifest and intake.manifest.method else "not said"
     return (
         ("digest", intake.checkpoint.digest),
         ("precision", intake.checkpoint.precision),
-        ("architecture", ", ".join(intake.config.get("architectures") or [str(intake.config.get("model_type"))])),
+        ("architecture", plain(", ".join(intake.config.get("architectures") or [str(intake.config["model_type"])]))),
         ("size", shape),
         ("parameters", f"{intake.parameters} in {len(intake.tensors)} tensors, {stored} bytes"),
         ("dtype", ", ".join(f"{name} ({count})" for name, count in dtypes.most_common())),
@@ -61,5 +62,5 @@ def _facts(intake: Intake) -> tuple[tuple[str, str], ...]:
         ("config", intake.config_digest),
         ("tokenizer", f"{intake.tokenizer_digest} ({intake.tokenizer.size or 'unknown'} ids)"),
         ("chat template", "none" if intake.template is None else f"{len(intake.template)} characters"),
-        ("method, by its maker", made_by),
+        ("method, by its maker", plain(made_by)),
     )

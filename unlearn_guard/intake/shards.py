@@ -52,6 +52,10 @@ def _no_weights(folder: Folder) -> CheckpointError:
 
 def _weight_map(folder: Folder) -> dict[str, str]:
     document = read_document(folder.files[INDEX], at_most=64 * MEBIBYTE)
+    if not isinstance(document.get("metadata"), dict):
+        fix = 'Write "metadata": {} into it: transformers cannot load an index without.'
+        found = shown(document["metadata"]) if "metadata" in document else "nothing"
+        raise refusal(f"{INDEX}: metadata", found, "an object", fix)
     entries: Any = document.get("weight_map")
     if not isinstance(entries, dict) or not entries:
         raise refusal(f"{INDEX}: weight_map", shown(entries), "an object from tensor names to shard files")

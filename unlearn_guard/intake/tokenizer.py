@@ -1,6 +1,7 @@
 """The tokenizer's files: whole, without code, and with no id beyond the embedding's last row."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from unlearn_guard.errors import CheckpointError, Defect
 from unlearn_guard.intake.config import check_no_code
 from unlearn_guard.intake.defects import gather, refusal, shown
 from unlearn_guard.intake.documents import MEBIBYTE, canonical, parse_object, read_bytes
+from unlearn_guard.intake.elsewhere import check_pointers
 from unlearn_guard.intake.folder import Folder
 from unlearn_guard.intake.template import check_template, chosen_template, inner_templates
 
@@ -18,6 +20,9 @@ LARGEST = 256 * MEBIBYTE
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tekken.json")
 _PAIRS = (("vocab.json", "merges.txt"), ("vocab.txt",))
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json")
+_CLASS = re.compile(r"\w*Tokenizer\w*|\w+Backend")
+"""How the classes of tokenizers are called; `Qwen2ForCausalLM` would be imported and loaded as well."""
+
 _RENDERING = ("version", "truncation", "padding")
 """Keys of tokenizer.json that say how a call batches texts, not which ids a text has."""
 
@@ -69,6 +74,8 @@ def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
     settings = documents.get("tokenizer_config.json", {})
     for name in _SETTINGS:
         defects += check_no_code(documents.get(name, {}), name)
+        defects += check_pointers(documents.get(name, {}), name)
+    defects += _class(settings)
     templates = {**jinja, **inner_templates(settings)}
     for where, template in templates.items():
         defects += check_template(template, where)
@@ -94,6 +101,15 @@ def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
         templates=templates,
         template=chosen_template(jinja, settings),
     )
+
+
+def _class(settings: Mapping[str, Any]) -> list[Defect]:
+    """A defect where `tokenizer_class` names something else, which transformers would import and load all the same."""
+    value = settings.get("tokenizer_class")
+    if value is None or (isinstance(value, str) and _CLASS.fullmatch(value)):
+        return []
+    expected, fix = "the name of a tokenizer's class", "Copy base's tokenizer_config.json."
+    return [Defect(where="tokenizer_config.json: tokenizer_class", found=shown(value), expected=expected, fix=fix)]
 
 
 def _read_files(
@@ -144,9 +160,15 @@ def _vocabulary(document: Mapping[str, Any]) -> str:
     meaning = {key: value for key, value in document.items() if key not in _RENDERING}
     model = dict(meaning["model"])
     if isinstance(model.get("merges"), list):
+        if wrong := [each for each in model["merges"] if not _merge(each)]:
+            raise refusal("tokenizer.json: model.merges", shown(wrong[0]), "pairs of tokens", "Save it again.")
         # older files write a merge as "a b", newer ones as ["a", "b"]
         model["merges"] = [" ".join(each) if isinstance(each, list) else each for each in model["merges"]]
     return hashlib.sha256(canonical({**meaning, "model": model})).hexdigest()
+
+
+def _merge(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
 
 
 def _check_protobuf(raw: bytes, name: str) -> None:
