@@ -87,10 +87,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
 """What a family needs beside SIZES; `...` leaves out what its config derives."""
 
 
-def build(family: str, *, seed: int = 0) -> PreTrainedModel:
+def build(family: str, *, seed: int = 0, **more: Any) -> PreTrainedModel:
     """A model with random weights, in fp32, small numbers put on its norms too so that no layer is trivial."""
     torch.manual_seed(seed)
-    sizes = {key: value for key, value in {**SIZES, **FAMILIES[family]}.items() if value is not ...}
+    sizes = {key: value for key, value in {**SIZES, **FAMILIES[family], **more}.items() if value is not ...}
     if family == "gemma3":  # a wrapper: the language model is one part of it
         text = {**SIZES, **FAMILIES["gemma3_text"], "tie_word_embeddings": False}
         sizes = {"text_config": text, "vision_config": _VISION, "mm_tokens_per_image": 4, "image_token_index": 40}

@@ -22,8 +22,10 @@ from tests.tiny import NAMES, PLACES, byte_tokenizer, tokenizer
 from unlearn_guard.errors import CheckpointError, UsageError
 from unlearn_guard.intake import Intake, assert_comparable
 from unlearn_guard.measuring import open_sealed
+from unlearn_guard.quantizers.awq import AWQ
 from unlearn_guard.quantizers.coverage import assert_quantizable
 from unlearn_guard.quantizers.full import Full
+from unlearn_guard.quantizers.gptq import GPTQ
 from unlearn_guard.quantizers.nf4 import NF4
 from unlearn_guard.quantizers.protocol import Calibration, Placement
 from unlearn_guard.scoring.lm import GuardLM
@@ -44,9 +46,9 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNLEARN_GUARD_CACHE", str(tmp_path / "store"))
 
 
-def pair(family: str, folder: Path) -> tuple[Path, Path]:
+def pair(family: str, folder: Path, **more: Any) -> tuple[Path, Path]:
     """A base and its candidate, one weight matrix of which was edited."""
-    model = families.build(family)
+    model = families.build(family, **more)
     base, candidate = folder / "base", folder / "candidate"
     model.save_pretrained(base)
     with torch.no_grad():
@@ -122,6 +124,23 @@ def test_what_is_scored_is_what_a_user_loads(family: str, tmp_path: Path) -> Non
     quantized = NF4().quantize(intake.checkpoint, Calibration(texts=()), out, FP32)
     expected = deployed(candidate, through_nf4)
     assert guarded(NF4().load(quantized, FP32), base) == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("maker", [GPTQ(), AWQ()], ids=["gptq", "awq"])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "olmo2"])
+def test_what_is_scored_at_four_bits_is_what_a_user_loads(family: str, maker: Any, tmp_path: Path) -> None:
+    """The directory that gptqmodel wrote, loaded by plain transformers, against the guard's own reload of it."""
+    folder, candidate = pair(family, tmp_path, num_key_value_heads=4)  # AWQ takes 64 outputs at a time
+    base, intake = opened(folder, candidate)
+    assert_quantizable(intake.checkpoint.path, intake.location, ["full", maker.name])
+    out = tmp_path / maker.name
+    out.mkdir()
+    texts = tuple(" ".join([who, *PLACES, *NAMES[:8]]) for who in NAMES)
+    quantized = maker.quantize(intake.checkpoint, Calibration(texts=texts), out, FP32)
+    tokenizer().save_pretrained(out)
+    assert guarded(maker.load(quantized, FP32), base) == pytest.approx(deployed(out), abs=2e-2)
+    assert guarded(maker.load(quantized, FP32), base) != pytest.approx(deployed(candidate), abs=1e-4)
 
 
 def edit(path: Path, **changes: Any) -> None:
