@@ -127,8 +127,11 @@ def test_what_is_scored_is_what_a_user_loads(family: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("maker", [GPTQ(), AWQ()], ids=["gptq", "awq"])
-@pytest.mark.parametrize("family", ["llama", "qwen3", "olmo2"])
+@pytest.mark.parametrize(
+    ("maker", "family"),
+    [(GPTQ(), "llama"), (GPTQ(), "qwen3"), (GPTQ(), "olmo2"), (AWQ(), "llama"), (AWQ(), "qwen3")],
+    ids=lambda each: each if isinstance(each, str) else each.name,
+)
 def test_what_is_scored_at_four_bits_is_what_a_user_loads(family: str, maker: Any, tmp_path: Path) -> None:
     """The directory that gptqmodel wrote, loaded by plain transformers, against the guard's own reload of it."""
     folder, candidate = pair(family, tmp_path, num_key_value_heads=4)  # AWQ takes 64 outputs at a time
