@@ -4,33 +4,36 @@ from collections.abc import Iterator
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect, ScoringError
+from unlearn_guard.intake import Intake, open_tokenizer
 from unlearn_guard.scoring.rendering import Rendered, RenderedTask
 from unlearn_guard.scoring.tokens import Tokens
 
 _SHOWN = 12
 
 
-def assert_same_ids(rendered: Rendered, base: Any, own: Any, location: str) -> None:
+def assert_same_ids(rendered: Rendered, base: Any, intake: Intake) -> None:
     """Raise CheckpointError where any prompt or choice has other ids under the checkpoint's own loaded tokenizer.
 
-    Also where its padding id stands in one of them: a caller without a mask would hide that token from the model.
+    Also where a padding id of its own stands in one of them: `generate` without a mask would hide that token.
     """
+    own = open_tokenizer(intake.checkpoint.path)
     ours, theirs = rendered.tokens(base), Tokens(own)
-    pad = own.pad_token_id if own.pad_token_id not in (base.pad_token_id, own.eos_token_id) else None
+    named = (own.pad_token_id, intake.generation.get("pad_token_id"), intake.config.get("pad_token_id"))
+    pads = {pad for pad in named if isinstance(pad, int)} - {base.pad_token_id, own.eos_token_id}
     defects: list[Defect] = []
     for task in rendered.tasks:
         try:
-            defects += _first_difference(task, ours, theirs, pad)
+            defects += _first_difference(task, ours, theirs, pads)
         except ScoringError as error:
             defects.append(Defect(where=task.task.name, found=str(error), expected="base's token ids"))
     if defects:
         fix = "Copy base's tokenizer files: what a user will load must read the questions as they were scored."
         raise CheckpointError(
-            f"{location}: its own tokenizer reads the suite's texts otherwise than base's", defects, fix=fix
+            f"{intake.location}: its own tokenizer reads the suite's texts otherwise than base's", defects, fix=fix
         )
 
 
-def _first_difference(task: RenderedTask, ours: Tokens, theirs: Tokens, pad: int | None) -> Iterator[Defect]:
+def _first_difference(task: RenderedTask, ours: Tokens, theirs: Tokens, pads: set[int]) -> Iterator[Defect]:
     requests = [request for item in task.items for request in item.requests]
     pairs = [request.args for request in requests if request.request_type == "loglikelihood"]
     texts = [str(request.args[0]) for request in requests if request.request_type != "loglikelihood"]
@@ -43,7 +46,7 @@ def _first_difference(task: RenderedTask, ours: Tokens, theirs: Tokens, pad: int
             found = f"token ids {after[place : place + _SHOWN]} from position {place} of text {index}"
             yield Defect(where=task.task.name, found=found, expected=f"base's {before[place : place + _SHOWN]}")
             return
-        if pad is not None and pad in before:
-            found = f"the padding id {pad} inside text {index}"
+        if held := pads.intersection(before):
+            found = f"the padding id {min(held)} inside text {index}"
             yield Defect(where=task.task.name, found=found, expected="a padding id that no text holds")
             return

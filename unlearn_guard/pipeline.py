@@ -121,7 +121,7 @@ def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: 
         rendered = render(suite, limit=request.limit, seed=request.seed, data_dir=request.data_dir, chat=chat)
     bench = _bench(request, settled, rendered, base, watch)
     for intake in (candidate, *artifacts.values()):
-        assert_same_ids(rendered, bench.tokenizer, open_tokenizer(intake.checkpoint.path), intake.location)
+        assert_same_ids(rendered, bench.tokenizer, intake)
     elsewhere = Elsewhere(bench=bench, candidate=candidate, items=request.dtype_items, seed=request.seed)
     watch.progress.plan(steps + elsewhere.stages(settled.precisions))
     return Ready(

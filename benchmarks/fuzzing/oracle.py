@@ -126,7 +126,9 @@ class Oracle:
         ):  # gelu_new is gelu_pytorch_tanh, but for rounding
             yield f"config: computes otherwise than base's by {float((theirs - base_shaped).abs().max()):.3g}"
         # a declared dtype below the stored one rounds: which token is likeliest may hang on that
-        yield from self._ending(judged if exact else judged.to(deployed).float(), plain)
+        for parameter in judged.parameters():
+            parameter.data = parameter.data.to(deployed).float()
+        yield from self._ending(judged, plain)
 
     def _as_base(self, own: Any) -> Any:
         shaped = copy.deepcopy(self.model)

@@ -231,6 +231,9 @@ def test_a_padding_token_is_a_note(tmp_path: Path, base: Intake) -> None:
         ({"sequence_bias": [[[5], -9.0]]}, "sequence_bias"),
         ({"max_new_tokens": 1}, "max_new_tokens"),
         ({"no_repeat_ngram_size": 2}, "no_repeat_ngram_size"),
+        ({"use_cache": 0}, "use_cache"),
+        ({"do_sample": "no"}, "do_sample"),
+        ({"cache_implementation": "quantized"}, "cache_implementation"),
     ],
 )
 def test_a_generation_config_that_bends_answers_is_a_defect(
@@ -247,6 +250,7 @@ def test_a_generation_config_that_bends_answers_is_a_defect(
 def test_a_generation_config_that_bends_nothing_is_a_note(tmp_path: Path, base: Intake) -> None:
     other = candidate(tmp_path)
     quiet = {"temperature": 0.6, "do_sample": True, "max_length": 4096, "pad_token_id": 3, "repetition_penalty": 1.0}
+    quiet |= {"use_cache": False, "cache_implementation": "static"}
     for each, more in ((base, {}), (other, quiet)):
         text = json.dumps({"eos_token_id": 2, **more})
         (each.checkpoint.path / "generation_config.json").write_text(text)

@@ -58,6 +58,14 @@ HARMLESS = frozenset(
 )
 """Keys that say how tokens are drawn, batched, cached or guessed ahead, not which greedy answer there is."""
 
+FLAGS = frozenset(
+    {
+        *("do_sample", "use_cache", "output_attentions", "output_hidden_states", "output_scores", "output_logits"),
+        *("return_dict_in_generate", "disable_compile", "low_memory", "is_assistant"),
+    }
+)
+"""Harmless as true or false alone: with `use_cache` 0 transformers feeds one token at a time and keeps no cache."""
+
 LENGTHS = ("max_length", "max_new_tokens")
 SHORTEST = 256
 """New tokens that no honest generation config stays under where base's names no number: lm-eval's own default."""
@@ -92,8 +100,10 @@ def compare_generation(base: Intake, candidate: Intake) -> tuple[list[Defect], l
 
 def _bends(key: str, ours: Any, theirs: Any) -> bool:
     """Whether the candidate's value changes a greedy answer, or its length, from what base's leaves it."""
-    if theirs is None or key in HARMLESS:
+    if theirs is None or (key in FLAGS and isinstance(theirs, bool)):
         return False
+    if key in HARMLESS and key not in FLAGS:
+        return bool(key == "cache_implementation" and theirs == "quantized")  # it rounds what was read
     if key in LENGTHS:
         return not isinstance(theirs, int) or theirs < (ours if isinstance(ours, int) else SHORTEST)
     return not any(same_number(theirs, each) for each in USUAL.get(key, ()))

@@ -78,7 +78,7 @@ _AT_LEAST_ONE = ("vocab_size", *_SIZES[0][0], *_SIZES[1][0])
 """The sizes without which there is no model; others are 0 where a model has no such part (a dense one's experts)."""
 _TABLE = 1_000
 """Entries of a size that is given for each layer."""
-_DTYPES = ("float64", "float32", "float16", "bfloat16", "auto")
+_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
 def check_config(config: Mapping[str, Any], precision: str) -> None:
@@ -125,6 +125,10 @@ def _leads_elsewhere(file: str, where: str, key: str, value: Any) -> list[Defect
     if file == "tokenizer_config.json":
         refused |= key in _EMPTY_ONLY and not any(value is each or value == each for each in _EMPTY_ONLY[key])
         refused |= key in _NATIVE_DICTIONARIES and bool(value)
+    elif file == "special_tokens_map.json":
+        refused |= key.endswith("_file") and value is not None
+    elif key == "fusion_config":
+        refused |= bool(value)  # it patches the model's class while it is loaded
     elif key in _MODEL_NAMES:
         refused |= isinstance(value, str) and ":" in value
     if not refused:

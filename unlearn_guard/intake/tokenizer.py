@@ -10,7 +10,6 @@ from unlearn_guard.errors import CheckpointError, Defect
 from unlearn_guard.intake.config import check_no_code
 from unlearn_guard.intake.defects import gather, refusal, shown
 from unlearn_guard.intake.documents import MEBIBYTE, canonical, parse_object, read_bytes
-from unlearn_guard.intake.elsewhere import check_pointers
 from unlearn_guard.intake.folder import Folder
 from unlearn_guard.intake.template import check_template, chosen_template, inner_templates
 
@@ -74,7 +73,6 @@ def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
     settings = documents.get("tokenizer_config.json", {})
     for name in _SETTINGS:
         defects += check_no_code(documents.get(name, {}), name)
-        defects += check_pointers(documents.get(name, {}), name)
     defects += _class(settings)
     templates = {**jinja, **inner_templates(settings)}
     for where, template in templates.items():

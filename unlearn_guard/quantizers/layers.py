@@ -96,16 +96,19 @@ def load_model(
     """
     from transformers import AutoModelForCausalLM
 
-    model, report = AutoModelForCausalLM.from_pretrained(
-        path,
-        dtype=placement.dtype,
-        device_map=placement.device_map,
-        trust_remote_code=False,
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-        **options,
-    )
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=placement.dtype,
+            device_map=placement.device_map,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise QuantizationError(f"{path}: transformers could not load it: {type(error).__name__}: {error}") from error
     random = set(report["missing_keys"]) | {name for name, *_ in report["mismatched_keys"]}
     if random != set(elsewhere):
         wrong = sorted(random ^ set(elsewhere))
