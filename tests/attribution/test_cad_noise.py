@@ -127,6 +127,24 @@ def test_a_base_that_is_noise_alone_has_no_interval_and_next_to_no_corrected_val
     assert ratio.value > 10
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(1.0, 2.0, 0.5), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)],
+        # Every item is like every other, and nearly all of it cancels.
+        [(5.0, -5.0, 0.01), (-5.0, 5.0, 0.01), (5.0, -5.0, 0.01), (-5.0, 5.0, 0.01)],
+        [(1e-30, 0.0, 0.0)] * 3,
+    ],
+)
+def test_scores_of_a_single_item_or_that_cancel_are_measured_without_an_error(rows):
+    edges = EDGES[:3]
+    base, candidate = item_scores(np.array(rows), edges), item_scores(np.array(rows) / 4, edges)
+    plain, better = measure(base, candidate, IN_M1, **WHERE)[0], corrected(base, candidate, IN_M1, **WHERE)
+    assert plain.value == pytest.approx(0.75)
+    assert all(math.isfinite(each.value) for each in better)
+    assert better[0].value <= 0.75 + 1e-6
+
+
 @pytest.mark.parametrize("noise_level", NOISES)
 def test_the_interval_holds_the_true_cad_of_the_issue_s_simulation(noise_level):
     """50 items, true CAD .50. Before, the intervals held it in 0 of 40 trials at every level of noise."""

@@ -102,7 +102,7 @@ class Estimate:
 
     items: int
     plain: float
-    plain_error: float
+    plain_error: float | None
     square: float
     square_error: float
     known: bool = True
@@ -150,13 +150,15 @@ def ratio(over: Sums, under: Sums) -> Estimate:
     rather than anything at all.
     """
     items = len(under.plain) - 1
-    squares, plain = under.squares, over.plain / under.plain
+    squares = under.squares
+    # Where one item alone has any attribution there is nothing without it, and so no error.
+    complete = bool((under.plain > 0).all())
     known = bool((squares > 0).all() and squares[0] > _TOLD_APART * jackknife_error(squares[1:]))
     left_out = over.squares[1:] / squares[1:] if known else np.zeros(items)
     return Estimate(
         items=items,
-        plain=float(plain[0]),
-        plain_error=jackknife_error(plain[1:]),
+        plain=float(over.plain[0] / under.plain[0]),
+        plain_error=jackknife_error(over.plain[1:] / under.plain[1:]) if complete else None,
         square=float(over.squares[0] / floored(under) ** 2),
         square_error=jackknife_error(left_out),
         known=known,
@@ -164,8 +166,8 @@ def ratio(over: Sums, under: Sums) -> Estimate:
 
 
 def floored(sums: Sums) -> float:
-    """The sum without noise, but no less than the root of its square's standard error."""
-    return _root(max(float(sums.squares[0]), jackknife_error(sums.squares[1:])))
+    """The sum without noise, but no less than the root of its square's standard error; as computed if both are 0."""
+    return _root(max(float(sums.squares[0]), jackknife_error(sums.squares[1:]))) or float(sums.plain[0])
 
 
 def noise_ratio(scores_NE: Floats, inside_E: NDArray[np.bool_], inside: Sums) -> float:
