@@ -23,7 +23,7 @@ from unlearn_guard.attribution.eap_ig import DEFAULT_STEPS, attribute
 from unlearn_guard.attribution.linear import make_dense
 from unlearn_guard.attribution.prompts import Pair
 from unlearn_guard.attribution.scores import ItemScores, write_scores
-from unlearn_guard.attribution.shifts import NodeOutputs, measure_shift, node_outputs
+from unlearn_guard.attribution.shifts import NodeOutputs, corrected_shift, measure_shift, node_outputs
 from unlearn_guard.intake import Intake
 from unlearn_guard.measuring import Bench
 from unlearn_guard.records import FULL, Measurement, Role
@@ -58,7 +58,7 @@ class Attributed:
 
 @dataclass(kw_only=True)
 class Erasure:
-    """Measures `cad`, `as_c`, `as_nc` and activation shifts of one candidate against base."""
+    """Measures `cad`, `as_c`, `as_nc` and activation shifts of one candidate against base, each also corrected."""
 
     bench: Bench
     candidate: Intake
@@ -99,15 +99,9 @@ class Erasure:
             artifact = artifacts.get(precision)
             after = self._attribute("candidate", self.candidate, precision, artifact)
             for task, circuit in circuits.items():
-                found += cad.measure(
-                    base.scores[task],
-                    after.scores[task],
-                    circuit,
-                    subject=after.subject,
-                    precision=precision,
-                    task=task,
-                    seed=self.seed,
-                )
+                where = {"subject": after.subject, "precision": precision, "task": task}
+                found += cad.measure(base.scores[task], after.scores[task], circuit, **where)
+                found += cad.corrected(base.scores[task], after.scores[task], circuit, **where)
             found += self._shifts(precision, artifact, circuits, outputs)
         return tuple(found)
 
@@ -156,7 +150,8 @@ class Erasure:
         """Activation shifts on forget and retain prompts, the latter by the first forget task's circuit."""
         with self.bench.watch.stage("compare activations", precision) as reuse:
             recipe = self.bench.recipe(precision, self.candidate, artifact)
-            asked = {"prompts": self.prompts, "circuits": {task: c.layers for task, c in circuits.items()}}
+            layers = {task: circuit.layers for task, circuit in circuits.items()}
+            asked = {"prompts": self.prompts, "circuits": layers, "errors": "jackknife"}
             key = self._key(
                 "shifts", self.candidate, recipe, (), against=self.bench.base.checkpoint.digest, asked=asked
             )
@@ -176,14 +171,14 @@ class Erasure:
             found = tuple(
                 each
                 for task in self.prompts
-                for each in measure_shift(
+                for shift in (measure_shift, corrected_shift)
+                for each in shift(
                     outputs[task],
                     after[task],
                     circuits.get(task, default),
                     subject=self.candidate.checkpoint.digest,
                     precision=precision,
                     task=task,
-                    seed=self.seed,
                 )
             )
             self.bench.store.put_json(key, _Measurements.dump_python(found, mode="json"))

@@ -21,6 +21,8 @@ WEIGHTS = "weights"
 CONFIDENCE_LEVELS = (0.90, 0.95, 0.99)
 """The levels at which intervals are computed while measuring, so that judging needs no samples."""
 
+CORRECTED = "_corrected"
+"""What the name of a measurement without its bias ends in, beside the one as defined: `cad`, `cad_corrected`."""
 
 SUITE = "suite"
 """The reserved task name of measurements that several tasks of a suite make together."""
@@ -314,8 +316,9 @@ class LayerDrift:
 class Limit:
     """One rule: where one measurement of the candidate has to lie, and on whose word.
 
-    Without `confidence` the point value is compared, unrounded. With it the whole interval at that
-    level has to lie inside. `guards` is the property the limit protects, as the policy's reader knows it.
+    Without `confidence` the point value is compared, unrounded, and the corrected one where there is one. With it the
+    whole interval at that level has to lie inside. `guards` is the property the limit protects, as the policy's reader
+    knows it.
     """
 
     metric: str
@@ -343,10 +346,15 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A limit and the measurement it was held against, or None where nobody measured it."""
+    """A limit and the measurement it was held against, or None where nobody measured it.
+
+    `corrected` is the same quantity without its bias, where that was measured too: a limit on a point passes only
+    where both lie inside. With `confidence` the interval counts, which is of the corrected one already.
+    """
 
     limit: Limit
     measurement: Measurement | None
+    corrected: Measurement | None = None
 
     @property
     def id(self) -> str:
@@ -362,13 +370,14 @@ class Check:
     def margin(self) -> float | None:
         """Distance from the point value to the nearest bound, in the metric's unit; negative when it is broken.
 
-        Always finite: a distance that no float holds is the largest one.
+        Of a point limit it is the worse of the value's and the corrected value's. Always finite: a distance that no
+        float holds is the largest one.
         """
         if self.measurement is None:
             return None
-        low, high, value = self.limit.at_least, self.limit.at_most, self.measurement.value
-        slack = [] if low is None else [value - low]
-        nearest = min(slack if high is None else [*slack, high - value])
+        low, high, values = self.limit.at_least, self.limit.at_most, self._points(self.measurement)
+        slack = [] if low is None else [value - low for value in values]
+        nearest = min(slack if high is None else [*slack, *(high - value for value in values)])
         return max(-sys.float_info.max, min(nearest, sys.float_info.max))
 
     @property
@@ -379,13 +388,21 @@ class Check:
         low = -math.inf if self.limit.at_least is None else self.limit.at_least
         high = math.inf if self.limit.at_most is None else self.limit.at_most
         if self.limit.confidence is None:
-            return Outcome.PASSED if low <= self.measurement.value <= high else Outcome.FAILED
+            if not low <= self.measurement.value <= high:
+                return Outcome.FAILED
+            held = all(low <= value <= high for value in self._points(self.measurement))
+            return Outcome.PASSED if held else Outcome.INCONCLUSIVE
         if self.interval is None:
             return Outcome.INCONCLUSIVE
         if low <= self.interval.low and self.interval.high <= high:
             return Outcome.PASSED
         outside = self.interval.high < low or self.interval.low > high
         return Outcome.FAILED if outside else Outcome.INCONCLUSIVE
+
+    def _points(self, measurement: Measurement) -> list[float]:
+        if self.corrected is None or self.limit.confidence is not None:
+            return [measurement.value]
+        return [measurement.value, self.corrected.value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.attribution.tiny_models import random_pairs, tiny
-from unlearn_guard.attribution.cad import as_c, as_nc, cad, measure
+from unlearn_guard.attribution.cad import as_c, as_nc, cad, corrected, measure
 from unlearn_guard.attribution.circuit import Circuit, mlp_circuit
 from unlearn_guard.attribution.eap_ig import attribute
 from unlearn_guard.attribution.scores import ItemScores
@@ -75,23 +75,12 @@ def test_measures_the_mean_over_items_with_error_and_intervals():
     assert all(each.low <= first.value <= each.high for each in first.intervals)
 
 
-def test_the_bootstrap_is_that_of_resampled_items():
-    """Against resampling written out: same draws of items for both models, mean first, then the ratio."""
-    rng = np.random.default_rng(3)
-    base, candidate = rng.normal(size=(12, 4)), rng.normal(size=(12, 4))
-    drawn = []
-    for _ in range(4000):
-        chosen = rng.integers(0, 12, 12)
-        s, t = base[chosen].mean(0), candidate[chosen].mean(0)
-        drawn.append(np.abs(s - t)[2:].sum() / np.abs(s)[2:].sum())
-    found = measure(items(*base), items(*candidate), IN_M1, **WHERE, resamples=4000)[0]
-    assert found.interval(0.90).low == pytest.approx(np.quantile(drawn, 0.05), rel=0.1)
-    assert found.interval(0.90).high == pytest.approx(np.quantile(drawn, 0.95), rel=0.15)
-
-
-def test_one_item_has_no_error():
-    (first, *_) = measure(items((1, 2, 4, -1)), items((1, 2, 0, -1)), IN_M1, **WHERE)
-    assert (first.stderr, first.intervals) == (None, ())
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_than_three_items_have_no_error_and_no_correction(count):
+    pair = items(*[(1, 2, 4, -1)] * count), items(*[(1, 2, 0, -1)] * count)
+    (first, *_) = measure(*pair, IN_M1, **WHERE)
+    assert (first.value, first.stderr, first.intervals) == (pytest.approx(4 / 5), None, ())
+    assert corrected(*pair, IN_M1, **WHERE) == ()
 
 
 def test_a_zero_denominator_is_an_error():

@@ -8,10 +8,11 @@ import torch
 
 from tests.attribution.tiny_models import FAMILIES, random_pairs, tiny
 from unlearn_guard.attribution.circuit import Circuit
-from unlearn_guard.attribution.shifts import NodeOutputs, activation_shift, measure_shift, node_outputs
+from unlearn_guard.attribution.shifts import NodeOutputs, activation_shift, corrected_shift, measure_shift, node_outputs
 from unlearn_guard.errors import MeasurementError
 
 FIRST = Circuit(layers=(0,), masses=(1.0,), share=1.0)
+WHERE = {"subject": "s", "precision": "full", "task": "t"}
 
 
 def outputs(*items):
@@ -49,6 +50,37 @@ def test_measures_with_errors():
     assert all(each.value > 0.5 and each.stderr > 0 and len(each.intervals) == 3 for each in found)
     same = measure_shift(base, base, FIRST, subject="s", precision="full", task="t")
     assert [each.value for each in same] == [0.0, 0.0]
+
+
+def test_the_correction_is_the_jackknife_s():
+    """The MLP moved by 3, 0 and 1 where it was 3, 4 and 2: 10 over 29, without each prompt 1/20, 10/13, 9/25.
+
+    3 * 10/29 - 2 * mean of these: 0.24812. Its error is sqrt(2/3 * sum of squares about the mean).
+    """
+    base, other = outputs((1, 3), (1, 4), (1, 2)), outputs((1, 0), (1, 4), (1, 3))
+    inside, outside = corrected_shift(base, other, FIRST, **WHERE)
+    left = [1 / 20, 10 / 13, 9 / 25]
+    assert inside.metric == "activation_shift_c_corrected"
+    assert inside.value == pytest.approx(math.sqrt(30 / 29 - 2 * sum(left) / 3))
+    assert (outside.value, outside.stderr) == (0.0, 0.0)
+    plain = measure_shift(base, other, FIRST, **WHERE)[0]
+    assert plain.value == pytest.approx(math.sqrt(10 / 29))
+    assert plain.intervals == inside.intervals
+    assert all(each.low <= plain.value <= each.high for each in plain.intervals)
+    assert corrected_shift(outputs((1, 3), (1, 4)), outputs((1, 0), (1, 4)), FIRST, **WHERE) == ()
+
+
+def test_the_interval_of_a_shift_of_eight_prompts_holds_the_true_one():
+    """Each prompt's change is 0.3 to 0.9 of its size, sizes differ threefold: 0.6 over all, in root mean square."""
+    rng = np.random.default_rng(5)
+    share_N, held = rng.uniform(0.3, 0.9, 20000), 0
+    true = math.sqrt(np.square(share_N).mean())
+    for _ in range(200):
+        size, share = rng.uniform(1, 3, 8), rng.choice(share_N, 8)
+        pair = outputs(*[(1, each) for each in size]), outputs(*[(1, each) for each in size * (1 - share)])
+        interval = measure_shift(*pair, FIRST, **WHERE)[0].interval(0.95)
+        held += interval.low <= true <= interval.high
+    assert held >= 180
 
 
 def test_a_silent_base_is_an_error():

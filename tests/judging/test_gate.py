@@ -71,6 +71,31 @@ def test_an_interval_at_another_level_does_not_count():
     assert outcome(limit, found) is Outcome.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    ("value", "without_noise", "expected"),
+    [(0.88, 0.53, "inconclusive"), (0.88, 0.80, "passed"), (0.79, 0.95, "failed"), (0.88, None, "passed")],
+)
+def test_a_limit_on_a_point_holds_the_corrected_value_too(value, without_noise, expected):
+    beside = [] if without_noise is None else [measured(without_noise, metric="cad_corrected")]
+    limit = made_limit("cad", at_least=0.80)
+    assert outcome(limit, measured(value, metric="cad"), *beside) == expected
+    (check,) = judge([limit], [measured(value, metric="cad"), *beside], candidate=CANDIDATE, complete=True).checks
+    assert (check.margin >= 0) is (expected == "passed")
+
+
+def test_an_interval_is_of_the_corrected_value_already():
+    limit = made_limit("cad", at_least=0.80, confidence=0.95)
+    interval = Interval(confidence=0.95, low=0.81, high=1.2)
+    found = measured(1.1, metric="cad", intervals=(interval,)), measured(0.5, metric="cad_corrected")
+    assert outcome(limit, *found) is Outcome.PASSED
+    assert outcome(limit, found[1]) is Outcome.UNMEASURED
+
+
+def test_the_corrected_value_of_another_precision_changes_nothing():
+    limit, other = made_limit("cad", at_least=0.80), replace(measured(0.5, metric="cad_corrected"), precision="nf4")
+    assert outcome(limit, measured(0.9, metric="cad"), other) is Outcome.PASSED
+
+
 def test_two_answers_to_one_limit_are_an_error():
     with pytest.raises(ScoringError, match="2 measurements"):
         outcome(AT_MOST, measured(0.0), measured(0.1))

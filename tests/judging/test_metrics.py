@@ -5,7 +5,9 @@ from unlearn_guard.records import FULL, Property, Role
 
 DESIGN = {"forget_drop", "ptq_gap", "retain_drop", "cad", "as_nc", "as_c", "activation_shift_c", "activation_shift_nc",
           "quantized_share", "code_flip_rate", "update_to_bin", "floor_survival", "above_chance_removed", "recovery",
-          "privleak", "forget_quality", "forget_truth_ratio", "model_utility", "truncated", "dtype_gap"}  # fmt: skip
+          "privleak", "forget_quality", "forget_truth_ratio", "model_utility", "truncated", "dtype_gap",
+          "cad_corrected", "as_nc_corrected", "as_c_corrected", "activation_shift_c_corrected",
+          "activation_shift_nc_corrected", "noise_ratio"}  # fmt: skip
 
 
 def test_the_table_is_the_design_s():
@@ -22,6 +24,8 @@ def test_the_table_is_the_design_s():
         (METRICS["dtype_gap"], "nf4", Role.FORGET, Property.PERMANENCE),
         (METRICS["retain_drop"], "nf4", Role.RETAIN, Property.RETENTION),
         (METRICS["cad"], "nf4", Role.FORGET, Property.ERASURE),
+        (METRICS["cad_corrected"], "nf4", Role.FORGET, Property.ERASURE),
+        (METRICS["noise_ratio"], FULL, Role.FORGET, Property.REPORTED),
         (METRICS["recovery"], "nf4", Role.FORGET, Property.REPORTED),
         (METRICS["code_flip_rate"], "nf4", None, Property.REPORTED),
         (score("acc"), FULL, Role.RETAIN, Property.RETENTION),

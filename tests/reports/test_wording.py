@@ -74,6 +74,19 @@ def test_each_outcome_has_its_own_next_step():
     assert wording.next_step(check(0.0, at_most=0.0)) == ""
 
 
+def test_a_point_that_holds_by_noise_alone_says_what_is_left():
+    made = {"subject": "x", "precision": "full", "task": "forget_task", "samples": 9}
+    limit = made_limit("cad", at_least=0.8, guards=Property.ERASURE)
+    noisy = Check(
+        limit=limit,
+        measurement=Measurement(metric="cad", value=0.88, **made),
+        corrected=Measurement(metric="cad_corrected", value=0.5349, **made),
+    )
+    assert noisy.outcome is Outcome.INCONCLUSIVE
+    assert "noise it is 0.535, beyond the bound" in wording.next_step(noisy)
+    assert wording.margin(noisy) == "-0.265"
+
+
 @pytest.mark.parametrize("precision", ["full", "nf4"])
 def test_a_gap_between_dtypes_says_where_it_shows(precision):
     limit = made_limit("dtype_gap", precision=precision, at_most=0.1)

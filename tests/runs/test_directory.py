@@ -94,6 +94,24 @@ def test_a_failed_and_a_partial_run_come_back_as_they_were(out):
         assert read_run(out) == run
 
 
+def test_a_limit_that_holds_by_noise_alone_is_read_back_as_not_established(out):
+    """And without the corrected value the file contradicts itself."""
+    run, scores = made_run()
+    where = {"subject": run.candidate.digest, "precision": "full", "task": "forget_task", "samples": 50}
+    found = Measurement(metric="cad", value=0.88, **where), Measurement(metric="cad_corrected", value=0.53, **where)
+    limits = (made_limit("cad", at_least=0.8),)
+    verdict = judge(limits, found, candidate=run.candidate.digest, complete=True)
+    run = replace(run, policy=replace(run.policy, limits=limits), measurements=found, verdict=verdict)
+    write_run(run, scores, out)
+    assert read_run(out) == run
+    assert read_run(out).verdict.word == "incomplete"
+    content = json.loads((out / "run.json").read_text())
+    content["measurements"].pop()
+    (out / "run.json").write_text(json.dumps(content))
+    with pytest.raises(RunDirectoryError, match="margin"):
+        read_run(out)
+
+
 def test_an_earlier_run_is_replaced_whole(written):
     run, scores = made_run()
     write_run(run, scores[:2], written)

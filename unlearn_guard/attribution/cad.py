@@ -5,20 +5,19 @@ attribution is gone, above 1 where it changed sign. Source: arXiv 2605.15138, Se
 
 Ours, as Eq. 11 is not to be had: AS-C and AS-NC are the same sum inside and outside E(C), over the sum of
 |s| of *all* edges scored. With C = everything, AS-C is CAD.
-"""
 
-from collections.abc import Callable, Iterator
+All three grow with the noise of the items' scores; beside each stands what is left without it (`noise`).
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlearn_guard.attribution.circuit import Circuit
+from unlearn_guard.attribution.noise import FEWEST, Estimate, absolute_sums, noise_ratio, ratio
 from unlearn_guard.attribution.scores import Floats, ItemScores
 from unlearn_guard.errors import MeasurementError
-from unlearn_guard.records import CONFIDENCE_LEVELS, EdgeScores, Interval, Measurement
+from unlearn_guard.records import CORRECTED, EdgeScores, Measurement
 
-RESAMPLES = 1000
-_CHUNK_BYTES = 1 << 26
 _NAMES = ("cad", "as_c", "as_nc")
 
 
@@ -69,61 +68,68 @@ def _divergence(base_RE: Floats, candidate_RE: Floats, inside_E: NDArray[np.bool
 
 
 def measure(
-    base: ItemScores,
-    candidate: ItemScores,
-    circuit: Circuit,
-    *,
-    subject: str,
-    precision: str,
-    task: str,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    base: ItemScores, candidate: ItemScores, circuit: Circuit, *, subject: str, precision: str, task: str
 ) -> tuple[Measurement, ...]:
-    """`cad`, `as_c` and `as_nc` of a candidate, each with a bootstrap standard error and percentile intervals.
+    """`cad`, `as_c` and `as_nc` of a candidate, as defined, each with a standard error and intervals.
 
-    Items are resampled, the same ones for both models; the circuit is the one given, not found anew. CAD of
-    noisy scores is biased upwards, so an interval need not hold the point value. One item gives no error and
-    no interval. `subject` is the candidate's digest.
+    The intervals are of the quantity without the items' noise (`noise.Estimate`), and hold the value too: what a limit
+    with `confidence` is held against. Below three items, or where base's sum is not told from noise, there is none.
+    The circuit is the one given, not found anew. `subject` is the candidate's digest.
 
     Raises MeasurementError where the two were not scored alike or a denominator is zero.
     """
+    inside_E = _comparable(base, candidate, circuit)
+    values = _divergence(base.mean_E()[None], candidate.mean_E()[None], inside_E)[:, 0]
+    estimates = _estimates(base, candidate, inside_E) if base.items >= FEWEST else (None,) * len(_NAMES)
+    return tuple(
+        as_measurement(name, value, estimate, subject=subject, precision=precision, task=task, samples=base.items)
+        for name, value, estimate in zip(_NAMES, values, estimates, strict=True)
+    )
+
+
+def corrected(
+    base: ItemScores, candidate: ItemScores, circuit: Circuit, *, subject: str, precision: str, task: str
+) -> tuple[Measurement, ...]:
+    """`cad_corrected`, `as_c_corrected`, `as_nc_corrected` and base's `noise_ratio`; none below three items."""
+    inside_E = _comparable(base, candidate, circuit)
+    if base.items < FEWEST:
+        return ()
+    _divergence(base.mean_E()[None], candidate.mean_E()[None], inside_E)
+    before_NE = base.scores_NE.astype(np.float64)
+    noise = Measurement(
+        subject=subject,
+        precision=precision,
+        task=task,
+        metric="noise_ratio",
+        value=noise_ratio(before_NE, inside_E, absolute_sums(before_NE, inside_E)[0]),
+        samples=base.items,
+    )
+    found = (
+        as_corrected(name, each, subject=subject, precision=precision, task=task)
+        for name, each in zip(_NAMES, _estimates(base, candidate, inside_E), strict=True)
+    )
+    return *found, noise
+
+
+def _comparable(base: ItemScores, candidate: ItemScores, circuit: Circuit) -> NDArray[np.bool_]:
     _check_same(base.edges, candidate.edges, base.steps, candidate.steps)
     if base.items != candidate.items:
         raise MeasurementError(f"base was attributed on {base.items} items and the candidate on {candidate.items}")
-    inside_E = _inside(base.edges, circuit)
-    value_3 = _divergence(base.mean_E()[None], candidate.mean_E()[None], inside_E)[:, 0]
-
-    def statistic(weights_RN: Floats) -> Floats:
-        return _divergence(weights_RN @ base.scores_NE, weights_RN @ candidate.scores_NE, inside_E)
-
-    drawn = bootstrap(statistic, base.items, len(base.edges), resamples, seed) if base.items > 1 else None
-    return tuple(
-        as_measurement(
-            name, value_3[row], None if drawn is None else drawn[row],
-            subject=subject, precision=precision, task=task, samples=base.items,
-        )
-        for row, name in enumerate(_NAMES)
-    )  # fmt: skip
+    return _inside(base.edges, circuit)
 
 
-def bootstrap(statistic: Callable[[Floats], Floats], items: int, width: int, resamples: int, seed: int) -> Floats:
-    """`statistic` [M, R] of weights [R, items] that each sum to 1, with [R, width] kept small: [M, resamples]."""
-    generator = np.random.default_rng(seed)
-    return np.concatenate([statistic(w) for w in _weights(generator, items, width, resamples)], axis=1)
-
-
-def _weights(generator: np.random.Generator, items: int, width: int, resamples: int) -> Iterator[Floats]:
-    chunk = max(1, _CHUNK_BYTES // (8 * width))
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        yield generator.multinomial(items, np.full(items, 1 / items), size=size) / items
+def _estimates(base: ItemScores, candidate: ItemScores, inside_E: NDArray[np.bool_]) -> tuple[Estimate, ...]:
+    """CAD, AS-C and AS-NC with the noise taken off."""
+    before_NE, after_NE = (each.scores_NE.astype(np.float64) for each in (base, candidate))
+    inside, outside = absolute_sums(before_NE, inside_E)
+    moved, moved_outside = absolute_sums(before_NE - after_NE, inside_E)
+    return ratio(moved, inside), ratio(moved, inside + outside), ratio(moved_outside, inside + outside)
 
 
 def as_measurement(
-    name: str, value: float, drawn: Floats | None, *, subject: str, precision: str, task: str, samples: int
+    name: str, value: float, estimate: Estimate | None, *, subject: str, precision: str, task: str, samples: int
 ) -> Measurement:
-    """A value with the standard error and the percentile intervals of its bootstrap draws."""
-    intervals = () if drawn is None else tuple(_interval(drawn, level) for level in CONFIDENCE_LEVELS)
+    """A value as defined, with its own standard error and the intervals of the quantity behind it."""
     return Measurement(
         subject=subject,
         precision=precision,
@@ -131,11 +137,20 @@ def as_measurement(
         metric=name,
         value=float(value),
         samples=samples,
-        stderr=None if drawn is None else float(drawn.std(ddof=1)),
-        intervals=intervals,
+        stderr=None if estimate is None else estimate.plain_error,
+        intervals=() if estimate is None else estimate.intervals,
     )
 
 
-def _interval(drawn: Floats, level: float) -> Interval:
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(confidence=level, low=float(low), high=float(high))
+def as_corrected(name: str, estimate: Estimate, *, subject: str, precision: str, task: str) -> Measurement:
+    """The same without its bias, under the name that a point limit looks for beside it."""
+    return Measurement(
+        subject=subject,
+        precision=precision,
+        task=task,
+        metric=name + CORRECTED,
+        value=estimate.corrected,
+        samples=estimate.items,
+        stderr=estimate.error if estimate.known else None,
+        intervals=estimate.intervals,
+    )

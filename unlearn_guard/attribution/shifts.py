@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from unlearn_guard.attribution.architectures import Decoder, decoder_of
-from unlearn_guard.attribution.cad import RESAMPLES, as_measurement, bootstrap
+from unlearn_guard.attribution.cad import as_corrected, as_measurement
 from unlearn_guard.attribution.circuit import Circuit
 from unlearn_guard.attribution.eap_ig import inference_state, token_ids
+from unlearn_guard.attribution.noise import FEWEST, Estimate, jackknife_error
 from unlearn_guard.attribution.scores import Floats
 from unlearn_guard.errors import MeasurementError, UsageError
 from unlearn_guard.records import Measurement
+
+_NAMES = ("activation_shift_c", "activation_shift_nc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,28 +71,47 @@ def activation_shift(base: NodeOutputs, candidate: NodeOutputs, circuit: Circuit
 
 
 def measure_shift(
-    base: NodeOutputs,
-    candidate: NodeOutputs,
-    circuit: Circuit,
-    *,
-    subject: str,
-    precision: str,
-    task: str,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    base: NodeOutputs, candidate: NodeOutputs, circuit: Circuit, *, subject: str, precision: str, task: str
 ) -> tuple[Measurement, ...]:
-    """`activation_shift_c` and `activation_shift_nc`, with bootstrap errors over prompts."""
+    """`activation_shift_c` and `activation_shift_nc` as defined; errors and intervals over prompts as for `cad`."""
     squares = _squares(base, candidate, circuit)
     items = len(base.by_item)
     values = _shift(np.full((1, items), 1.0), *squares)[:, 0]
-    drawn = bootstrap(lambda w: _shift(w, *squares), items, items, resamples, seed) if items > 1 else None
+    estimates = _estimates(*squares) if items >= FEWEST else (None, None)
     return tuple(
-        as_measurement(
-            name, values[row], None if drawn is None else drawn[row],
-            subject=subject, precision=precision, task=task, samples=items,
+        as_measurement(name, value, estimate, subject=subject, precision=precision, task=task, samples=items)
+        for name, value, estimate in zip(_NAMES, values, estimates, strict=True)
+    )
+
+
+def corrected_shift(
+    base: NodeOutputs, candidate: NodeOutputs, circuit: Circuit, *, subject: str, precision: str, task: str
+) -> tuple[Measurement, ...]:
+    """Both shifts without the bias that a ratio of few prompts has, by the jackknife; none below three prompts."""
+    squares = _squares(base, candidate, circuit)
+    if len(base.by_item) < FEWEST:
+        return ()
+    return tuple(
+        as_corrected(name, estimate, subject=subject, precision=precision, task=task)
+        for name, estimate in zip(_NAMES, _estimates(*squares), strict=True)
+    )
+
+
+def _estimates(change_N2: Floats, size_N2: Floats) -> tuple[Estimate, ...]:
+    """Squares are added item by item, so no noise adds up: what is left is the bias of a ratio, of order 1/n."""
+    items = len(size_N2)
+    everyone, others = np.full((1, items), 1.0), 1.0 - np.eye(items)
+    plain_2, left_2N = _shift(everyone, change_N2, size_N2)[:, 0], _shift(others, change_N2, size_N2)
+    return tuple(
+        Estimate(
+            items=items,
+            plain=float(plain),
+            plain_error=jackknife_error(left_N),
+            square=float(items * plain**2 - (items - 1) * np.square(left_N).mean()),
+            square_error=jackknife_error(np.square(left_N)),
         )
-        for row, name in enumerate(("activation_shift_c", "activation_shift_nc"))
-    )  # fmt: skip
+        for plain, left_N in zip(plain_2, left_2N, strict=True)
+    )
 
 
 def _squares(base: NodeOutputs, candidate: NodeOutputs, circuit: Circuit) -> tuple[Floats, Floats]:

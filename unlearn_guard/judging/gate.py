@@ -7,17 +7,25 @@ is UNMEASURED, and an extra number changes nothing.
 from collections.abc import Sequence
 
 from unlearn_guard.errors import ExitStatus, ScoringError
-from unlearn_guard.records import Check, Limit, Measurement, Verdict
+from unlearn_guard.records import CORRECTED, Check, Limit, Measurement, Verdict
 
 
 def judge(limits: Sequence[Limit], measurements: Sequence[Measurement], *, candidate: str, complete: bool) -> Verdict:
     """One check for each limit, in order, against the candidate's measurement of that metric, task and precision.
 
+    Where the metric was measured without its bias too (`cad_corrected`), a limit on a point holds both.
     `complete` is False when part of the items was asked (`--limit`): such a verdict never passes.
     Raises ScoringError when two measurements answer to one limit.
     """
     return Verdict(
-        checks=tuple(Check(limit=limit, measurement=_measured(limit, measurements, candidate)) for limit in limits),
+        checks=tuple(
+            Check(
+                limit=limit,
+                measurement=_measured(limit, limit.metric, measurements, candidate),
+                corrected=_measured(limit, limit.metric + CORRECTED, measurements, candidate),
+            )
+            for limit in limits
+        ),
         complete=complete,
     )
 
@@ -29,8 +37,8 @@ def exit_status(verdict: Verdict) -> ExitStatus:
     return ExitStatus.FAILED if verdict.failed else ExitStatus.NOT_ESTABLISHED
 
 
-def _measured(limit: Limit, measurements: Sequence[Measurement], candidate: str) -> Measurement | None:
-    wanted = (candidate, limit.metric, limit.task, limit.precision)
+def _measured(limit: Limit, metric: str, measurements: Sequence[Measurement], candidate: str) -> Measurement | None:
+    wanted = (candidate, metric, limit.task, limit.precision)
     found = [each for each in measurements if (each.subject, each.metric, each.task, each.precision) == wanted]
     if len(found) > 1:
         raise ScoringError(f"{limit.id}: {len(found)} measurements answer to this limit; there must be one")

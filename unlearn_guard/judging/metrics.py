@@ -89,6 +89,21 @@ METRICS: dict[str, Metric] = {
         _metric("as_c", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.REPORTED),
         _metric("activation_shift_c", Asks.TASKS, Where.DENSE, (0.0, math.inf), "share of base", Property.REPORTED),
         _metric("activation_shift_nc", Asks.TASKS, Where.DENSE, (0.0, math.inf), "share of base", Property.REPORTED),
+        _metric("cad_corrected", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.ERASURE),
+        _metric("as_nc_corrected", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.ERASURE),
+        _metric("as_c_corrected", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.REPORTED),
+        _metric("noise_ratio", Asks.FORGET, Where.DENSE, (0.0, math.inf), "deviations a mean", Property.REPORTED),
+        _metric(
+            "activation_shift_c_corrected", Asks.TASKS, Where.DENSE, (0.0, math.inf), "share of base", Property.REPORTED
+        ),
+        _metric(
+            "activation_shift_nc_corrected",
+            Asks.TASKS,
+            Where.DENSE,
+            (0.0, math.inf),
+            "share of base",
+            Property.REPORTED,
+        ),
         _metric("above_chance_removed", Asks.FORGET, Where.EVERYWHERE, _RATIO, "share of base", Property.REPORTED),
         _metric("recovery", Asks.FORGET, Where.QUANTIZED, _RATIO, "share of what was removed", Property.REPORTED),
         _metric(PRIVLEAK, Asks.PROBE, Where.EVERYWHERE, (-100.0, 1000.0), "percent", Property.FORGETTING),

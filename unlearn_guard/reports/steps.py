@@ -51,6 +51,8 @@ def _remedy(check: Check, asked: Asked) -> tuple[str, ...]:
     match check.outcome:
         case Outcome.FAILED:
             return ("mend", limit.metric, limit.precision, limit.guards)
+        case Outcome.INCONCLUSIVE if limit.confidence is None:
+            return ("decide", check.id)
         case Outcome.INCONCLUSIVE:
             return ("decide", str(check.interval is None))
         case _ if (limit.task, limit.precision) not in asked and limit.task != WEIGHTS:

@@ -99,6 +99,12 @@ def next_step(check: Check) -> str:
         case Outcome.UNMEASURED:
             return _to_measure(limit)
         case Outcome.INCONCLUSIVE:
+            if limit.confidence is None and check.corrected is not None:
+                without = number(check.corrected.value, limit.at_least, limit.at_most)
+                return (
+                    f"Without the items' noise it is {without}, beyond the bound: more prompt pairs, or pairs that "
+                    "differ less from each other, can decide it (docs/attribution.md)."
+                )
             if check.interval is None:
                 return "No interval exists at this confidence; look in the notes, or ask more items."
             count = f" ({measurement.samples} were asked)" if measurement else ""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unlearn_guard.records import (
+    CORRECTED,
     Check,
     Checkpoint,
     Environment,
@@ -171,7 +172,11 @@ def decode(data: bytes) -> tuple[Run, dict[str, str]]:
     known = {_key(each): each for each in file.measurements}
     subject = file.candidate.digest
     checks = tuple(
-        Check(limit=each, measurement=known.get((subject, each.metric, each.task, each.precision)))
+        Check(
+            limit=each,
+            measurement=known.get((subject, each.metric, each.task, each.precision)),
+            corrected=known.get((subject, each.metric + CORRECTED, each.task, each.precision)),
+        )
         for each in limits
         if each is not None
     )
