@@ -25,11 +25,13 @@ def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> Ex
     from unlearn_guard.judging.gate import exit_status
     from unlearn_guard.reports.progress import Bars
     from unlearn_guard.reports.terminal import render
+    from unlearn_guard.runs.earlier import retracted
 
-    with chatter_to(Path(os.devnull)):  # torch and what it loads print as soon as they are imported
-        from unlearn_guard.pipeline import check
-    with Bars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars:
-        run, directory = check(request, bars)
+    with retracted(junitxml):
+        with chatter_to(Path(os.devnull)):  # torch and what it loads print as soon as they are imported
+            from unlearn_guard.pipeline import check
+        with Bars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars:
+            run, directory = check(request, bars)
     render(run, Console(), directory)
     if request.release is not None:
         told = (

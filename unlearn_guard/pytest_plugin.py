@@ -229,6 +229,7 @@ def _measure(config: pytest.Config) -> Path:
         thresholds=_named_policy(config),
         precisions=tuple(precisions.split(",")) if precisions else None,
         out=(config.invocation_params.dir / (config.getoption("--unlearn-out") or "runs/pytest")).resolve(),
+        replace=not config.getoption("--unlearn-out"),  # runs/pytest is ours
     )
     try:
         return check(request)[1]
