@@ -1,9 +1,9 @@
 """An earlier run's verdict, set aside from the first moment of a new one: it stands nowhere while another is made.
 
-run.json, the reports beside it and the log go to `.earlier/`. They come back where the new run is refused because the directory
-holds another's finished run; they go for good when measuring begins. In between, where a run ends before it is known
-whose it is (a policy that cannot be read, a checkpoint that intake refuses), they stay aside: nothing stands, and
-nothing is lost.
+run.json, the reports beside it and the log go to `.earlier/`. They come back where the new run is refused because the
+directory holds another's finished run; they go for good when measuring begins. In between, where a run ends before it
+is known whose it is (a policy that cannot be read, a checkpoint that intake refuses), they stay aside: nothing stands,
+and nothing is lost.
 """
 
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Earlier:
         self._held: Any = None
 
     def set_aside(self) -> None:
-        """Take run.json and what was made from it out of sight; what an interrupted run had set aside is still there."""
+        """Take run.json and what was made from it out of sight. What was set aside before is still there."""
         standing = (self._out / RUN_FILE).exists()
         names = [RUN_FILE, *(path.name for kind in _BESIDE for path in sorted(self._out.glob(kind)))]
         try:
