@@ -207,6 +207,18 @@ def test_a_candidate_that_changed_since_is_not_attested(judged, candidate, out):
     assert not out.exists()
 
 
+def test_a_run_that_lists_the_files_of_another_model_is_not_attested(judged, candidate, out):
+    """Their digests are right; the measurements carry the digest of the model that was judged."""
+    run_dir = judged()
+    data = bytearray((candidate / "model.safetensors").read_bytes())
+    data[-3] ^= 1
+    (candidate / "model.safetensors").write_bytes(data)
+    edited(run_dir / "run.json", lambda r: r["candidate"].update(files=file_digests(candidate)))
+    with pytest.raises(UsageError, match="lists the files of another model"):
+        attest(run_dir, out)
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -200,14 +200,14 @@ def _on_its_word(measurements: Collection[Measurement], taken: Collection[str]) 
     """What of the run nothing beside run.json gives again."""
     names = dict.fromkeys(each.metric for each in measurements if each.metric in NOT_DERIVED)
     attributed = dict.fromkeys(each.metric for each in measurements if each.metric in ("cad", "as_c", "as_nc"))
-    told = []
+    told = ["that no item was left out"]
     if names:
         told.append(f"the values of {', '.join(names)}")
     if attributed:
         told.append(f"the intervals of {', '.join(attributed)}")
     if taken:
         told.append(f"the intervals of {len(taken)} measurements that no limit reads ({', '.join(taken)})"[:300])
-    return (f"{ON_ITS_WORD}: {'; '.join(told)}",) if told else ()
+    return (f"{ON_ITS_WORD}: {'; '.join(told)}",)
 
 
 def _scores(
