@@ -27,11 +27,12 @@ from unlearn_guard.attribution.circuit import mlp_circuit
 from unlearn_guard.attribution.scores import ItemScores, write_scores
 from unlearn_guard.cli import run as command
 from unlearn_guard.errors import RunDirectoryError
-from unlearn_guard.judging.derive import dtype_gap
+from unlearn_guard.judging.again import score_of
+from unlearn_guard.judging.derive import derive, dtype_gap
 from unlearn_guard.judging.draft import read_draft
 from unlearn_guard.judging.gate import judge
 from unlearn_guard.opening import open_run, read_run
-from unlearn_guard.records import Measurement, Property
+from unlearn_guard.records import FORGET_QUALITY, PRIVLEAK, Measurement, Property, Role, Sample, Task
 from unlearn_guard.runs.directory import write_run
 from unlearn_guard.runs.drift_file import write_drift
 
@@ -432,3 +433,52 @@ def test_opening_takes_less_than_half_a_second_and_no_torch(run_dir):
     status, seconds = last.split()
     assert (loaded, status) == ("[]", "1")
     assert float(seconds) < 0.5
+
+
+def probe(measure, subject, low):
+    """Answers to a probe: 20 forgotten texts around `low`, 20 never seen around 1."""
+    leaves = [("forgotten", low), ("probe_holdout", 1.0)]
+    items = tuple(
+        Sample(id=f"{leaf}-{index}", prompt=f"{leaf}{index}", target="", correct=at + index / 37)
+        for leaf, at in leaves
+        for index in range(20)
+    )
+    task = Task(
+        name=measure, role=Role.PROBE, metric="nll", chance=0.0, items=40, digest=f"sha256:{measure}", measure=measure
+    )
+    return score_of(task, subject, "full", items)
+
+
+def test_what_probes_say_is_derived_anew_too(tmp_path, capsys):
+    """`privleak` and `forget_quality` against a retrained model; intervals of probes where a limit reads them."""
+    subjects = ((BASE, 0.1), (CANDIDATE, 0.8), ("sha256:retrained", 0.9))
+    probes = [probe(each, *of) for each in (PRIVLEAK, FORGET_QUALITY) for of in subjects]
+    scores = [*made_scores(), *probes]
+    limit = made_limit(PRIVLEAK, task=PRIVLEAK, at_most=1000.0, at_least=-100.0, confidence=0.95)
+    run, _ = made_run(limits=(limit,), scores=scores[:5])
+    found = derive(scores, base=BASE, candidate=CANDIDATE, seed=0, retrained="sha256:retrained")
+    tasks = tuple(dict.fromkeys(score.task for score in scores))
+    policy = made_policy((limit,), tasks)
+    run = replace(
+        run,
+        tasks=tasks,
+        measurements=found,
+        policy=policy,
+        verdict=judge(policy.limits, found, candidate=CANDIDATE, complete=True),
+        retrained=replace(run.base, digest="sha256:retrained"),
+    )
+    write_run(run, scores, tmp_path / "run")
+    assert read_run(tmp_path / "run").verdict.passed
+    for metric, task in (
+        (PRIVLEAK, PRIVLEAK),
+        (FORGET_QUALITY, FORGET_QUALITY),
+        ("forget_truth_ratio", FORGET_QUALITY),
+    ):
+        held = (tmp_path / "run" / "run.json").read_bytes()
+        edited(tmp_path / "run", lambda c, of=(metric, task): measured(c, *of).update(value=0.5))
+        assert command(["judge", str(tmp_path / "run")]) == 4
+        assert f".value ({metric}[" in capsys.readouterr().err
+        (tmp_path / "run" / "run.json").write_bytes(held)
+    edited(tmp_path / "run", lambda c: measured(c, PRIVLEAK, PRIVLEAK)["intervals"][1].update(high=900.0))
+    assert command(["judge", str(tmp_path / "run")]) == 4
+    assert ".intervals (privleak[" in capsys.readouterr().err
