@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.oracles.made_evidence import VERDICTS, made_evidence
-from tests.oracles.made_scores import made_run, made_scores
+from tests.oracles.made_scores import CANDIDATE, made_run, made_scores
 from unlearn_guard.attesting import attest, verify
 from unlearn_guard.errors import UsageError
 from unlearn_guard.intake import file_digests, open_checkpoint
@@ -30,29 +30,23 @@ def candidate(tmp_path):
     return Path(shutil.copytree(base_path(), tmp_path / "model"))
 
 
+def _of(digest, score):
+    """A score of the candidate as one of this model."""
+    if score.subject != CANDIDATE:
+        return score
+    return replace(score, subject=digest, measurement=replace(score.measurement, subject=digest))
+
+
 @pytest.fixture
 def judged(tmp_path, candidate, opened):
     """A run that judged the copy."""
 
     def make(scores=None, **changes):
-        scores = made_scores() if scores is None else scores
         digest = opened.checkpoint.digest
-        run, scores = made_run(scores=scores, **changes)
-        subject = {run.candidate.digest: digest, run.base.digest: run.base.digest}
-        measured = tuple(replace(each, subject=subject[each.subject]) for each in run.measurements)
-        known = {(each.metric, each.task, each.precision): each for each in measured if each.subject == digest}
-        checks = tuple(
-            replace(check, measurement=known.get((check.limit.metric, check.limit.task, check.limit.precision)))
-            for check in run.verdict.checks
-        )
-        run = replace(
-            run,
-            candidate=replace(run.candidate, path=candidate, digest=digest, files=file_digests(candidate)),
-            policy=replace(run.policy, digest="sha256:" + "cd" * 32),
-            measurements=measured,
-            verdict=replace(run.verdict, checks=checks),
-        )
-        write_run(run, [replace(each, subject=subject[each.subject]) for each in scores], tmp_path / "run")
+        scores = [_of(digest, each) for each in (made_scores() if scores is None else scores)]
+        run, scores = made_run(scores=scores, subject=digest, **changes)
+        run = replace(run, candidate=replace(run.candidate, path=candidate, files=file_digests(candidate)))
+        write_run(run, scores, tmp_path / "run")
         return tmp_path / "run"
 
     return make
@@ -209,6 +203,18 @@ def test_a_candidate_that_changed_since_is_not_attested(judged, candidate, out):
     data[-3] ^= 1
     (candidate / "model.safetensors").write_bytes(data)
     with pytest.raises(UsageError, match=r"is not what .* judged"):
+        attest(run_dir, out)
+    assert not out.exists()
+
+
+def test_a_run_that_lists_the_files_of_another_model_is_not_attested(judged, candidate, out):
+    """Their digests are right; the measurements carry the digest of the model that was judged."""
+    run_dir = judged()
+    data = bytearray((candidate / "model.safetensors").read_bytes())
+    data[-3] ^= 1
+    (candidate / "model.safetensors").write_bytes(data)
+    edited(run_dir / "run.json", lambda r: r["candidate"].update(files=file_digests(candidate)))
+    with pytest.raises(UsageError, match="lists the files of another model"):
         attest(run_dir, out)
     assert not out.exists()
 

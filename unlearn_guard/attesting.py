@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import Defect, PluginError, UsageError
+from unlearn_guard.intake import open_checkpoint
 from unlearn_guard.intake.folder import is_small_text
 from unlearn_guard.reports.attestation import Claim, read_statement, statement
 from unlearn_guard.runs import strict_json
@@ -42,6 +43,13 @@ def attest(run_dir: Path, out: Path, *, candidate: str | None = None, key: Path 
     if defects := _other_bytes(files, place):
         fix = "Let `check --release DIR` write the judged files alone, and give DIR with --candidate; or check again."
         raise UsageError(f"{place} is not what {run_dir} judged, and nothing else", defects, fix=fix)
+    # The list of files is run.json's word; the digest is what every measurement carries.
+    if (found := open_checkpoint(place).checkpoint.digest) != judged.digest:
+        raise UsageError(
+            f"{place} is not what {run_dir} judged: its run.json lists the files of another model",
+            [Defect(where="run.json: candidate.files", found=f"a model {found}", expected=judged.digest)],
+            fix="Run check on it.",
+        )
     data = (json.dumps(statement(evidence, files), indent=1, allow_nan=False) + "\n").encode()
     read_statement(data, str(out))
     write_bytes(out, data)

@@ -194,6 +194,7 @@ def request(asked: Comparison, suite: str, folder: Path) -> Request:
         thresholds=asked.thresholds,
         precisions=asked.precisions,
         out=folder / cell_file.RUN,
+        replace=True,  # a cell that is asked otherwise is measured anew
         device=asked.device,
         dtype=asked.dtype,
         batch_size=asked.batch_size,

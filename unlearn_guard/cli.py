@@ -102,6 +102,11 @@ def _printable(text: str) -> str:
 @click.option("--apply-chat-template", is_flag=True, help="Ask through base's chat template, as deployed.")
 @click.option("--out", type=PATH, help="The run directory.  [default: runs/NAME-DIGEST]")
 @click.option(
+    "--replace",
+    is_flag=True,
+    help="Give up a finished run of another candidate, base, suite or policy that lies in the run directory.",
+)
+@click.option(
     "--release",
     type=PATH,
     metavar="DIR",

@@ -25,11 +25,13 @@ def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> Ex
     from unlearn_guard.judging.gate import exit_status
     from unlearn_guard.reports.progress import Bars
     from unlearn_guard.reports.terminal import render
+    from unlearn_guard.runs.earlier import retracted
 
-    with chatter_to(Path(os.devnull)):  # torch and what it loads print as soon as they are imported
-        from unlearn_guard.pipeline import check
-    with Bars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars:
-        run, directory = check(request, bars)
+    with retracted(junitxml):
+        with chatter_to(Path(os.devnull)):  # torch and what it loads print as soon as they are imported
+            from unlearn_guard.pipeline import check
+        with Bars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars:
+            run, directory = check(request, bars)
     render(run, Console(), directory)
     if request.release is not None:
         told = (
@@ -46,16 +48,18 @@ def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> Ex
 def judge_command(run_dir: Path, thresholds: str | None) -> ExitStatus:
     """Judge a finished run by another policy, or again by its own."""
     from unlearn_guard.judging.gate import exit_status
+    from unlearn_guard.opening import read_run
     from unlearn_guard.reports.terminal import render
-    from unlearn_guard.runs.directory import read_run
 
-    run = read_run(run_dir)
-    if thresholds is not None:
+    if thresholds is None:
+        run = read_run(run_dir)
+    else:
         from unlearn_guard.judging.rejudge import rejudge
         from unlearn_guard.judging.thresholds import read_policy
         from unlearn_guard.registry import precisions
 
-        run = rejudge(run, read_policy(thresholds), precisions())
+        draft = read_policy(thresholds)
+        run = rejudge(read_run(run_dir, by=draft), draft, precisions())
     render(run, Console(), run_dir)
     return exit_status(run.verdict)
 
@@ -66,8 +70,8 @@ def report_command(run_dir: Path, *, annotations: bool, **asked: Any) -> ExitSta
 
     wanted = Reports(**asked)
     if annotations:
+        from unlearn_guard.opening import read_run
         from unlearn_guard.reports.annotations import annotations as lines
-        from unlearn_guard.runs.directory import read_run
 
         for line in lines(read_run(run_dir)):
             click.echo(line)
@@ -102,9 +106,13 @@ def leaderboard_command(places: tuple[str, ...], out: Path, markdown: Path | Non
 def attest_command(run_dir: Path, out: Path, candidate: str | None, key: Path | None) -> ExitStatus:
     """Write the statement of a run, signed where there is a key."""
     from unlearn_guard.attesting import attest
+    from unlearn_guard.opening import ON_ITS_WORD, read_run
+    from unlearn_guard.reports.wording import plain
 
     for path in attest(run_dir, out, candidate=candidate, key=key):
         click.echo(f"written: {path}")
+    for note in (each for each in read_run(run_dir).notes if each.startswith(ON_ITS_WORD)):
+        click.echo(f"note: {plain(note)}", err=True)
     return ExitStatus.PASSED
 
 

@@ -7,7 +7,8 @@
     │   ├── SuiteError                a suite, a task, or its data
     │   ├── PluginError               a method or quantizer that cannot be had
     │   └── RunDirectoryError         a run directory that is not one, or was edited
-    │       └── TakenError               one that another process is writing to
+    │       ├── TakenError               one that another process is writing to
+    │       └── AnotherRunError          one that holds another's finished run
     └── MeasurementError           3: the measuring itself failed
         ├── NonFiniteError            NaN or Inf where a score should be
         ├── QuantizationError         a quantizer failed, fell back, or skipped a layer
@@ -102,6 +103,10 @@ class RunDirectoryError(UsageError):
 
 class TakenError(RunDirectoryError):
     """A run directory that another process is writing to: sound, and not ours now."""
+
+
+class AnotherRunError(RunDirectoryError):
+    """A run directory that holds the finished run of another candidate, base, suite or policy."""
 
 
 class MeasurementError(GuardError):

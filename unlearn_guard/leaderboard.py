@@ -7,13 +7,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from unlearn_guard.errors import Defect, RunDirectoryError
+from unlearn_guard.opening import OpenRun, open_run
 from unlearn_guard.reporting import read_evidence
 from unlearn_guard.reports.leaderboard import Board, document, markdown, page, table
 from unlearn_guard.reports.standing import Absent, Entry, ranked
 from unlearn_guard.runs import cell_file
 from unlearn_guard.runs.atomic import write_bytes
 from unlearn_guard.runs.claim import MARKER
-from unlearn_guard.runs.directory import REPORT, RUN_FILE, WEIGHTS, RunOnDisk, open_run
+from unlearn_guard.runs.directory import REPORT, RUN_FILE, WEIGHTS
 from unlearn_guard.runs.drift_file import NAME as DRIFT
 from unlearn_guard.runs.drift_file import read_drift
 from unlearn_guard.runs.samples import FOLDER as SAMPLES
@@ -125,7 +126,7 @@ def _one(folder: Path, out: Path, with_reports: bool) -> Entry | Absent:
     return _entry(directory, held, cell, out, with_reports)
 
 
-def _opened(directory: Path) -> RunOnDisk:
+def _opened(directory: Path) -> OpenRun:
     """The run; what is wrong with it names the directory."""
     try:
         return open_run(directory)
@@ -137,7 +138,7 @@ def _opened(directory: Path) -> RunOnDisk:
         raise RunDirectoryError(error.summary, named, fix=error.fix) from error
 
 
-def _entry(directory: Path, held: RunOnDisk, cell: cell_file.CellFile | None, out: Path, with_reports: bool) -> Entry:
+def _entry(directory: Path, held: OpenRun, cell: cell_file.CellFile | None, out: Path, with_reports: bool) -> Entry:
     run, grid = held.run, f"{WEIGHTS}/{DRIFT}"
     sides = {"base": run.base.digest, "candidate": run.candidate.digest}
     report: str | None = None

@@ -9,6 +9,7 @@ Whatever can be known to be wrong is found before the first model is loaded.
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,9 +42,9 @@ from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.registry import quantizer
 from unlearn_guard.reporting import write_report
 from unlearn_guard.request import Request, Settled, assert_new, settle
-from unlearn_guard.runs.claim import claim
 from unlearn_guard.runs.directory import ATTRIBUTION, LOG, WEIGHTS, abandon, clear, write_run
 from unlearn_guard.runs.drift_file import write_drift
+from unlearn_guard.runs.earlier import Earlier, taken
 from unlearn_guard.runs.store import Store, default_root
 from unlearn_guard.scoring.calibration import calibration_texts
 from unlearn_guard.scoring.chat import Chat
@@ -60,34 +61,57 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
     nothing twice. Raises UsageError before anything is measured, MeasurementError when measuring fails.
     """
     watch = Stopwatch(progress=progress or Silent())
-    draft = read_policy(request.policy)
     watch.progress.plan(0)
-    with watch.stage("open candidate"):
-        candidate = open_sealed(request.checkpoint)
-    settled = settle(request, draft, candidate)
-    assert_new(request.release)
-    out = request.out or Path("runs") / f"{candidate.place.directory.name}-{candidate.checkpoint.digest[:12]}"
-    with claim(out):
-        log = out / LOG
+    with ExitStack() as held:
+        # Where the directory is known, an earlier verdict in it stands no longer from here on.
+        earlier = held.enter_context(taken(request.out, replace=request.replace)) if request.out else None
         try:
-            with chatter_to(log):
-                ready = _prepare(request, settled, draft, candidate, watch)
-                clear(out)  # from here on an earlier verdict no longer stands
-                run, scores, attributed = _measure(request, ready, watch)
-            for each in attributed:
-                each.write(out / ATTRIBUTION)
-            write_drift(out / WEIGHTS, ready.bench.drift, base=run.base.digest, candidate=run.candidate.digest)
-            write_run(run, scores, out)
-            write_report(out)
-            if request.release is not None and run.verdict.passed:
-                write_release(ready.candidate.checkpoint.path, ready.candidate.sealed, request.release)
-            return run, out
+            draft = read_policy(request.policy)
+            with watch.stage("open candidate"):
+                candidate = open_sealed(request.checkpoint)
+            settled = settle(request, draft, candidate)
+            assert_new(request.release)
         except UsageError:
-            abandon(out)
+            if request.out is not None:
+                abandon(request.out)
             raise
-        except MeasurementError as error:
-            error.fix = error.fix or f"What the libraries themselves printed is in {log}."
-            raise
+        out = request.out or Path("runs") / f"{candidate.place.directory.name}-{candidate.checkpoint.digest[:12]}"
+        earlier = earlier or held.enter_context(taken(out, replace=request.replace))
+        return _check_into(out, earlier, request, settled, draft, candidate, watch), out
+
+
+def _check_into(
+    out: Path,
+    earlier: Earlier,
+    request: Request,
+    settled: Settled,
+    draft: PolicyDraft,
+    candidate: Intake,
+    watch: Stopwatch,
+) -> Run:
+    """Measure and judge into a directory that is held."""
+    log = out / LOG
+    try:
+        earlier.assert_same(candidate=candidate.checkpoint.digest, suite=settled.suite, policy=draft.digest)
+        with chatter_to(log):
+            ready = _prepare(request, settled, draft, candidate, watch, earlier)
+            clear(out)
+            earlier.discard()
+            run, scores, attributed = _measure(request, ready, watch)
+        for each in attributed:
+            each.write(out / ATTRIBUTION)
+        write_drift(out / WEIGHTS, ready.bench.drift, base=run.base.digest, candidate=run.candidate.digest)
+        write_run(run, scores, out)
+        write_report(out)
+        if request.release is not None and run.verdict.passed:
+            write_release(ready.candidate.checkpoint.path, ready.candidate.sealed, request.release)
+        return run
+    except UsageError:
+        abandon(out)
+        raise
+    except MeasurementError as error:
+        error.fix = error.fix or f"What the libraries themselves printed is in {log}."
+        raise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +129,9 @@ class Ready:
     notes: tuple[str, ...]
 
 
-def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: Intake, watch: Stopwatch) -> Ready:
+def _prepare(
+    request: Request, settled: Settled, draft: PolicyDraft, candidate: Intake, watch: Stopwatch, earlier: Earlier
+) -> Ready:
     erasing = sum(each in PRECISIONS for each in settled.precisions)
     steps = 6 + 2 * len(settled.precisions) + 2 * erasing
     watch.progress.plan(steps)
@@ -113,7 +139,7 @@ def _prepare(request: Request, settled: Settled, draft: PolicyDraft, candidate: 
     for precision in settled.precisions:
         quantizer(precision)
     with watch.stage("open base"):
-        base, artifacts, notes = _open_others(request, settled, candidate)
+        base, artifacts, notes = _open_others(request, settled, candidate, earlier)
     retrained = _open_retrained(request, base, candidate, watch)
     with watch.stage("render the suite"):
         suite = load_suite(settled.suite, request.tasks_dirs)
@@ -183,10 +209,11 @@ def _measure(
 
 
 def _open_others(
-    request: Request, settled: Settled, candidate: Intake
+    request: Request, settled: Settled, candidate: Intake, earlier: Earlier
 ) -> tuple[Intake, Mapping[str, Intake], tuple[str, ...]]:
     """Base and the ready-made artifacts, each held against the candidate."""
     base = open_sealed(settled.base)
+    earlier.assert_same(base=base.checkpoint.digest)
     notes = [*(f"base: {note}" for note in base.notes), *assert_comparable(base, candidate).notes]
     for intake in (base, candidate):
         assert_quantizable(intake.checkpoint.path, intake.location, settled.precisions)

@@ -133,12 +133,14 @@ class PolicyModule(pytest.File):
         from unlearn_guard.errors import GuardError
         from unlearn_guard.judging.rejudge import rejudge
         from unlearn_guard.judging.thresholds import read_policy
+        from unlearn_guard.opening import read_run
         from unlearn_guard.registry import precisions
         from unlearn_guard.reports.wording import plain
 
         self.config.stash[_JUDGED] = True
         try:
-            run = rejudge(_run(self.config), read_policy(self.path), precisions())
+            draft = read_policy(self.path)
+            run = rejudge(read_run(self.config.stash[_DIRECTORY], by=draft), draft, precisions())
         except GuardError as error:
             raise self.CollectError(str(error)) from error
         for check in run.verdict.checks:
@@ -208,7 +210,7 @@ def _explanation(check: "Check", run: "Run") -> str:
 
 def _run(config: pytest.Config) -> "Run":
     """The session's run, read once."""
-    from unlearn_guard.runs.directory import read_run
+    from unlearn_guard.opening import read_run
 
     if _RUN not in config.stash:
         config.stash[_RUN] = read_run(config.stash[_DIRECTORY])
@@ -229,6 +231,7 @@ def _measure(config: pytest.Config) -> Path:
         thresholds=_named_policy(config),
         precisions=tuple(precisions.split(",")) if precisions else None,
         out=(config.invocation_params.dir / (config.getoption("--unlearn-out") or "runs/pytest")).resolve(),
+        replace=not config.getoption("--unlearn-out"),  # runs/pytest is ours
     )
     try:
         return check(request)[1]

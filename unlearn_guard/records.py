@@ -430,7 +430,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """A policy file as read: its limits by metric, task and precision, and what `check` may take from it."""
+    """A policy file as read: its limits by metric, task and precision, and what `check` may take from it.
+
+    `text` is what the file holds, byte for byte, so that the limits can be had from it again.
+    """
 
     path: str
     digest: str
@@ -438,6 +441,7 @@ class Policy:
     base: str | None = None
     suite: str | None = None
     precisions: tuple[str, ...] | None = None
+    text: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

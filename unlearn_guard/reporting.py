@@ -6,12 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from unlearn_guard.errors import RunDirectoryError, UsageError, near
+from unlearn_guard.opening import Answers, open_run
 from unlearn_guard.records import FULL, Run, Sample
 from unlearn_guard.reports.evidence import Evidence, Flips, Item, Masses
 from unlearn_guard.runs.atomic import write_bytes
-from unlearn_guard.runs.directory import ATTRIBUTION, REPORT, WEIGHTS, open_run, read_samples
+from unlearn_guard.runs.directory import ATTRIBUTION, REPORT, WEIGHTS
 from unlearn_guard.runs.drift_file import NAME, read_drift
-from unlearn_guard.runs.samples import file_name
 
 
 def write_report(directory: Path) -> Path:
@@ -26,7 +26,7 @@ def write_report(directory: Path) -> Path:
 def read_evidence(directory: Path, *, items: bool = False) -> Evidence:
     """What the run directory holds. `items`: also each changed item's id, target and answer, not its hash alone.
 
-    Files that run.json does not list are never read. Raises RunDirectoryError as `read_run` does.
+    Files that run.json does not list are never read. Raises RunDirectoryError as `open_run` does.
     """
     held = open_run(directory)
     run, grid = held.run, f"{WEIGHTS}/{NAME}"
@@ -35,22 +35,20 @@ def read_evidence(directory: Path, *, items: bool = False) -> Evidence:
         run=run,
         digest=held.digest,
         directory=str(directory),
-        flips=tuple(_flips(directory, run, held.files, items=items)),
+        flips=tuple(_flips(directory, run, held.answers, items=items)),
         masses=tuple(_masses(directory, sides, held.files)),
         drift=read_drift(directory / grid, **sides) if grid in held.files else (),
     )
 
 
-def _flips(directory: Path, run: Run, files: Sequence[str], *, items: bool) -> Iterator[Flips]:
+def _flips(directory: Path, run: Run, answers: Answers, *, items: bool) -> Iterator[Flips]:
     """Each task at each quantized precision that the candidate answered, in the order measured."""
     precisions = dict.fromkeys(each.precision for each in run.measurements if each.precision != FULL)
     for task in run.tasks:
-        if file_name(task.name, FULL, "candidate") not in files:
-            continue
-        before = read_samples(directory, task.name, FULL, "candidate")
-        for precision in precisions:
-            if file_name(task.name, precision, "candidate") in files:
-                after = read_samples(directory, task.name, precision, "candidate")
+        before = answers.get((task.name, FULL, "candidate"))
+        for precision in precisions if before is not None else ():
+            after = answers.get((task.name, precision, "candidate"))
+            if before is not None and after is not None:
                 yield _compared(directory, task.name, precision, before, after, items=items)
 
 

@@ -34,6 +34,7 @@ class Request:
     precisions: tuple[str, ...] | None = None
     artifacts: Mapping[str, str] = field(default_factory=dict)
     out: Path | None = None
+    replace: bool = False  # a finished run of another candidate, base, suite or policy in `out`
     release: Path | None = None
     device: str = "auto"
     dtype: str = "auto"

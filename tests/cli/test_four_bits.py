@@ -63,7 +63,7 @@ def test_a_mixture_is_measured_at_nf4_with_its_experts(check: Check, tmp_path: P
     assert found["task"] == "weights"
     assert 0.95 < found["value"] < 1.0  # the router and the experts' biases are not in 4 bits
     assert found["samples"] == 2 * (64 * 64 * 2 + 64 * 32 * 2 + 4 * (64 * 192 + 96 * 64) + 4 * (64 + 192 + 64))
-    assert check("full,nf4", least=0.999).status == 1
+    assert check("full,nf4", "--replace", least=0.999).status == 1
 
 
 @pytest.mark.slow

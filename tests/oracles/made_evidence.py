@@ -53,10 +53,16 @@ def made_evidence(run, **changes):
     return replace(found, **changes)
 
 
+def shown(**made):
+    """A run to be shown: the digest of its policy is no number that moves with the policy's text."""
+    run, _ = made_run(limits=LIMITS, **made)
+    return replace(run, policy=replace(run.policy, digest="sha256:policy"))
+
+
 VERDICTS = {
-    "passed": lambda: made_run(limits=LIMITS, scores=made_scores(retain=58))[0],
-    "failed": lambda: made_run(limits=LIMITS, scores=made_scores(forget_nf4=85, retain=52))[0],
-    "incomplete": lambda: made_run(limits=LIMITS, scores=made_scores()[:2])[0],
+    "passed": lambda: shown(scores=made_scores(retain=58)),
+    "failed": lambda: shown(scores=made_scores(forget_nf4=85, retain=52)),
+    "incomplete": lambda: shown(scores=made_scores()[:2]),
 }
 
 EVIL = (

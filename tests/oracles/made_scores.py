@@ -1,9 +1,14 @@
 """Scores and runs made by hand, for tests that need values and no model."""
 
+import json
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from unlearn_guard.errors import PolicyError
 from unlearn_guard.judging.derive import derive
 from unlearn_guard.judging.gate import judge
+from unlearn_guard.judging.thresholds import policy_of, resolve
 from unlearn_guard.records import (
     Checkpoint,
     Environment,
@@ -62,8 +67,31 @@ def made_scores(forget_full=20, forget_nf4=20, retain=57):
     )
 
 
-def made_run(limits=None, scores=None, complete=True, **changes):
-    """A run judged by `limits`; passes unless told otherwise. Returns (run, scores)."""
+def made_policy(limits, tasks):
+    """The policy whose file has each limit on its line; limits that no file gives make one without a text."""
+    lines = ["version: 1", "suite: made", "limits:"]
+    for limit in limits:
+        lines += [""] * ((limit.line or 0) - 1 - len(lines))
+        bounds = {name: getattr(limit, name) for name in ("at_least", "at_most", "confidence")}
+        entries = {
+            "metric": limit.metric,
+            "task": limit.task,
+            "precision": limit.precision,
+            **bounds,
+            "because": limit.because,
+        }
+        told = ", ".join(f"{name}: {json.dumps(each)}" for name, each in entries.items() if each is not None)
+        lines.append(f"  - {{{told}}}")
+    with suppress(PolicyError):
+        draft = policy_of("\n".join(lines) + "\n", name="thresholds.yaml")
+        policy = resolve(draft, tasks, dict.fromkeys(limit.precision for limit in limits))
+        if [replace(each, line=None) for each in policy.limits] == [replace(each, line=None) for each in limits]:
+            return policy
+    return Policy(path="thresholds.yaml", digest="sha256:policy", limits=tuple(limits), suite="made")
+
+
+def made_run(limits=None, scores=None, complete=True, subject=CANDIDATE, **changes):
+    """A run judged by `limits`; passes unless told otherwise. Returns (run, scores). `subject` is the candidate."""
     scores = made_scores() if scores is None else scores
     if limits is None:
         limits = (
@@ -71,15 +99,17 @@ def made_run(limits=None, scores=None, complete=True, **changes):
             made_limit("ptq_gap", precision="nf4", guards=Property.PERMANENCE, at_most=0.0),
             made_limit("retain_drop", task="retain_task", guards=Property.RETENTION, at_most=0.15),
         )
-    measurements = derive(scores, base=BASE, candidate=CANDIDATE, seed=0)
+    measurements = derive(scores, base=BASE, candidate=subject, seed=0)
+    tasks = tuple(dict.fromkeys(score.task for score in scores))
+    policy = made_policy(limits, tasks)
     run = Run(
         suite="made",
-        policy=Policy(path="thresholds.yaml", digest="sha256:policy", limits=tuple(limits), suite="made"),
+        policy=policy,
         base=Checkpoint(path=Path("base"), digest=BASE),
-        candidate=Checkpoint(path=Path("candidate"), digest=CANDIDATE, method="ga"),
-        tasks=tuple(dict.fromkeys(score.task for score in scores)),
+        candidate=Checkpoint(path=Path("candidate"), digest=subject, method="ga"),
+        tasks=tasks,
         measurements=measurements,
-        verdict=judge(limits, measurements, candidate=CANDIDATE, complete=complete),
+        verdict=judge(policy.limits, measurements, candidate=subject, complete=complete),
         stages=(Stage(name="score", precision="full", seconds=1.5, cached=False, peak_bytes=1000),),
         environment=Environment(
             versions={"torch": "2.13.0"}, python="3.11", platform="linux", device="cpu", dtype="float32", seed=0
@@ -89,6 +119,4 @@ def made_run(limits=None, scores=None, complete=True, **changes):
         limit=None if complete else 10,
         notes=("a note",),
     )
-    from dataclasses import replace
-
     return replace(run, **changes), scores

@@ -17,7 +17,7 @@ from unlearn_guard.errors import ScoringError
 from unlearn_guard.judging import statistics
 from unlearn_guard.judging.pairing import Table, answers
 from unlearn_guard.judging.probes import probe_measures
-from unlearn_guard.judging.statistics import Floats, Statistic
+from unlearn_guard.judging.statistics import NOTHING_GIVEN, Floats, Given, Statistic
 from unlearn_guard.records import CONFIDENCE_LEVELS, FULL, Interval, Measurement, Role, TaskScore
 
 KNOWS = 0.95
@@ -25,13 +25,20 @@ KNOWS = 0.95
 
 
 def derive(
-    scores: Sequence[TaskScore], *, base: str, candidate: str, seed: int, retrained: str | None = None
+    scores: Sequence[TaskScore],
+    *,
+    base: str,
+    candidate: str,
+    seed: int,
+    retrained: str | None = None,
+    given: Given = NOTHING_GIVEN,
 ) -> tuple[Measurement, ...]:
     """Each score with its error, and every quantity of the design's section 5 that the scores define.
 
     `base` and `candidate` are the digests the scores carry as `subject`; a quantized model keeps the
     digest it was quantized from. All drops and gaps speak of the candidate. `retrained` is the digest of a
-    model that never saw the forget set, where one was scored: what probes are compared with.
+    model that never saw the forget set, where one was scored: what probes are compared with. `given` are intervals
+    that are taken as they are instead of being drawn, which is what takes the time.
 
     Nothing is derived from a task that base does not itself know (`knows`): the drop of an accuracy
     that was never above chance is noise, and must not pass. `unknown` says which tasks these are.
@@ -45,17 +52,17 @@ def derive(
     if base == candidate:
         raise ScoringError("base and candidate have the same digest, so nothing can be compared")
     table = Table(scores, subjects=(base, candidate, *([retrained] if retrained is not None else [])))
-    found = [_with_error(score, seed) for score in scores]
+    found = [_with_error(score, seed, given) for score in scores]
     found += [_truncated(score) for score in scores]
     own = {task.name: task.metric for task in table.tasks}
     trusted = {
         (m.task, m.precision): _above_chance(m, table) for m in found if m.subject == base and m.metric == own[m.task]
     }
     for comparison in _comparisons(table, base, candidate, trusted):
-        measurement = comparison.measure(candidate, seed)
+        measurement = comparison.measure(candidate, seed, given)
         if measurement is not None:
             found.append(measurement)
-    found += probe_measures(table, subjects=(base, candidate), retrained=retrained, seed=seed)
+    found += probe_measures(table, subjects=(base, candidate), retrained=retrained, seed=seed, given=given)
     return tuple(found)
 
 
@@ -120,17 +127,18 @@ def _truncated(score: TaskScore) -> Measurement:
     )
 
 
-def _with_error(score: TaskScore, seed: int) -> Measurement:
+def _with_error(score: TaskScore, seed: int, given: Given = NOTHING_GIVEN) -> Measurement:
     """The score itself with its standard error and intervals over items."""
     if score.task.role is Role.PROBE:
         # Not shares: the bounds on what was never seen do not hold. The measure that the probe feeds has its own.
         return replace(score.measurement, p_value=None)
     shares_N1 = np.array([[sample.correct] for sample in score.samples], dtype=np.float64)
     name = f"{score.subject} {score.measurement.name}"
+    taken = given.get(name)
     return replace(
         score.measurement,
         stderr=statistics.stderr(shares_N1, _mean),
-        intervals=statistics.intervals(shares_N1, _mean, seed=seed, name=name),
+        intervals=statistics.intervals(shares_N1, _mean, seed=seed, name=name) if taken is None else taken,
         p_value=None,
     )
 
@@ -144,7 +152,7 @@ class _Comparison:
     precision: str
     statistic: Statistic
 
-    def measure(self, subject: str, seed: int) -> Measurement | None:
+    def measure(self, subject: str, seed: int, given: Given = NOTHING_GIVEN) -> Measurement | None:
         """The quantity with its error, or None where it is undefined."""
         answers_NK = answers(self.scores)
         value = float(self.statistic(_exact_means(answers_NK)))
@@ -152,6 +160,8 @@ class _Comparison:
             return None
         task = self.scores[0].task.name
         compared = answers_NK[:, -2], answers_NK[:, -1]
+        name = f"{subject} {self.metric}[{task}-{self.precision}]"
+        taken = given.get(name)
         return Measurement(
             subject=subject,
             precision=self.precision,
@@ -160,9 +170,9 @@ class _Comparison:
             value=value,
             samples=len(answers_NK),
             stderr=statistics.stderr(answers_NK, self.statistic),
-            intervals=statistics.intervals(
-                answers_NK, self.statistic, seed=seed, name=f"{subject} {self.metric}[{task}-{self.precision}]"
-            ),
+            intervals=statistics.intervals(answers_NK, self.statistic, seed=seed, name=name)
+            if taken is None
+            else taken,
             p_value=statistics.mcnemar_p(*(column.tolist() for column in compared)),
         )
 

@@ -56,6 +56,7 @@ class PolicyDraft(_Strict):
     base: str | None
     suite: str | None
     precisions: tuple[str, ...] | None
+    text: str
 
     def where(self, index: int) -> str:
         """`file:line` of a rule."""
@@ -63,8 +64,8 @@ class PolicyDraft(_Strict):
 
 
 def read_draft(text: str, *, name: str, digest: str) -> PolicyDraft:
-    """The draft in `text`, or a PolicyError that lists everything wrong with it."""
-    document = parse(text, name)
+    """The draft in `text`, or a PolicyError that lists everything wrong with it. A byte order mark is no part of it."""
+    document = parse(text.removeprefix("\ufeff"), name)
     defects = list(document.defects)
     file: PolicyFile | None = None
     if not defects and not isinstance(document.value, dict):
@@ -87,6 +88,7 @@ def read_draft(text: str, *, name: str, digest: str) -> PolicyDraft:
         base=file.base,
         suite=file.suite,
         precisions=tuple(file.precisions) if file.precisions is not None else None,
+        text=text,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from unlearn_guard.errors import ScoringError
 from unlearn_guard.judging.pairing import Table
-from unlearn_guard.judging.statistics import RESAMPLES, Floats, generator, never_seen
+from unlearn_guard.judging.statistics import NOTHING_GIVEN, RESAMPLES, Floats, Given, generator, never_seen
 from unlearn_guard.records import (
     CONFIDENCE_LEVELS,
     FORGET_QUALITY,
@@ -30,7 +30,9 @@ TELLING = 0.001
 """A test that gives no p-value this small to two models without any overlap (six items each) tells nothing apart."""
 
 
-def probe_measures(table: Table, *, subjects: Sequence[str], retrained: str | None, seed: int) -> Iterator[Measurement]:
+def probe_measures(
+    table: Table, *, subjects: Sequence[str], retrained: str | None, seed: int, given: Given = NOTHING_GIVEN
+) -> Iterator[Measurement]:
     """Every measure that the scores of these subjects feed, in the order of tasks, precisions, subjects."""
     for task in table.tasks:
         reference = table.get(retrained, FULL, task.name) if retrained is not None else None
@@ -38,7 +40,7 @@ def probe_measures(table: Table, *, subjects: Sequence[str], retrained: str | No
             for subject in subjects:
                 score = table.get(subject, precision, task.name)
                 if score is not None and task.measure == PRIVLEAK:
-                    yield from _privleak(score, reference, seed)
+                    yield from _privleak(score, reference, seed, given)
                 elif score is not None and task.measure == FORGET_QUALITY:
                     yield from _forget_quality(score, reference)
     for precision in table.precisions:
@@ -55,7 +57,7 @@ def auc(forget_N: Floats, unseen_M: Floats) -> tuple[float, Floats, Floats]:
     return float(wins_NM.mean()), wins_NM.mean(axis=1), wins_NM.mean(axis=0)
 
 
-def _privleak(score: TaskScore, reference: TaskScore | None, seed: int) -> Iterator[Measurement]:
+def _privleak(score: TaskScore, reference: TaskScore | None, seed: int, given: Given) -> Iterator[Measurement]:
     """100 (AUC - AUC_retrained) / AUC_retrained, from -100: remembered, to far above 0: conspicuously avoided.
 
     The standard error is DeLong's, the intervals are bootstraps of forgotten and unseen texts apart; the retrained
@@ -68,17 +70,12 @@ def _privleak(score: TaskScore, reference: TaskScore | None, seed: int) -> Itera
     value, placed_N, placed_M = auc(forget_N, unseen_M)
     variance = sum(float(each.var(ddof=1)) / len(each) for each in (placed_N, placed_M) if len(each) > 1)
     scale = 100.0 / retrained
-    drawn = _resampled(forget_N, unseen_M, generator(seed, f"{score.subject} {score.measurement.name} privleak"))
-    intervals = []
-    for confidence in CONFIDENCE_LEVELS:
-        tail = (1.0 - confidence) / 2
-        low, high = (float(bound) for bound in np.quantile(drawn, [tail, 1.0 - tail]))
-        # A bootstrap of an AUC at its end never leaves it: what was not seen in so many texts may still happen.
-        slack = never_seen(min(len(forget_N), len(unseen_M)), tail)
-        low, high = (min(low, 1.0 - slack) if value == 1.0 else low), (max(high, slack) if value == 0.0 else high)
-        intervals.append(
-            Interval(confidence=confidence, low=scale * (low - retrained), high=scale * (high - retrained))
-        )
+    name = f"{score.subject} {PRIVLEAK}[{score.task.name}-{score.precision}]"
+    intervals = given.get(name)
+    if intervals is None:
+        drawn = _resampled(forget_N, unseen_M, generator(seed, f"{score.subject} {score.measurement.name} privleak"))
+        fewest = min(len(forget_N), len(unseen_M))
+        intervals = tuple(_interval(drawn, level, value, fewest, retrained) for level in CONFIDENCE_LEVELS)
     enough = min(len(forget_N), len(unseen_M)) > 1
     yield Measurement(
         subject=score.subject,
@@ -88,8 +85,18 @@ def _privleak(score: TaskScore, reference: TaskScore | None, seed: int) -> Itera
         value=scale * (value - retrained),
         samples=len(score.samples),
         stderr=scale * math.sqrt(variance) if enough else None,
-        intervals=tuple(intervals) if enough else (),
+        intervals=intervals if enough else (),
     )
+
+
+def _interval(drawn: Floats, confidence: float, value: float, fewest: int, retrained: float) -> Interval:
+    """Of privleak, from resampled AUCs of two sides of which the smaller has `fewest` texts."""
+    tail = (1.0 - confidence) / 2
+    low, high = (float(bound) for bound in np.quantile(drawn, [tail, 1.0 - tail]))
+    # A bootstrap of an AUC at its end never leaves it: what was not seen in so many texts may still happen.
+    slack, scale = never_seen(fewest, tail), 100.0 / retrained
+    low, high = (min(low, 1.0 - slack) if value == 1.0 else low), (max(high, slack) if value == 0.0 else high)
+    return Interval(confidence=confidence, low=scale * (low - retrained), high=scale * (high - retrained))
 
 
 def _sides(score: TaskScore) -> tuple[Floats, Floats]:

@@ -16,8 +16,9 @@ Source: Efron and Tibshirani 1993, chapters 11 and 13; Hanley and Lippman-Hand 1
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,11 @@ from unlearn_guard.records import CONFIDENCE_LEVELS, Interval
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """From column means [..., K] to the quantity [...]; NaN or infinite where it is undefined."""
+
+Given = Mapping[str, tuple[Interval, ...]]
+"""Intervals by the name of what they belong to, `subject metric[task-precision]`."""
+
+NOTHING_GIVEN: Given = MappingProxyType({})
 
 RESAMPLES = 9999
 _CHUNK = 1_000_000

@@ -41,19 +41,24 @@ def read_policy(path_or_name: str | Path) -> "PolicyDraft":
 
     Takes a path or a shipped policy's name. Raises PolicyError with all defects, each with file and line.
     """
-    from unlearn_guard.judging.draft import read_draft
-
     data = _read(path_or_name)
     name = str(path_or_name)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         byte = f"byte 0x{data[error.start]:02x}"
         raise PolicyError(
             f"{name} is not a policy", [Defect(where=f"{name}:{line}", found=byte, expected="UTF-8 text")]
         ) from error
-    return read_draft(text, name=name, digest=f"sha256:{sha256(data).hexdigest()}")
+    return policy_of(text, name=name)
+
+
+def policy_of(text: str, *, name: str) -> "PolicyDraft":
+    """The policy that a file with exactly this text is; its digest is that of the file's bytes. Raises PolicyError."""
+    from unlearn_guard.judging.draft import read_draft
+
+    return read_draft(text, name=name, digest=f"sha256:{sha256(text.encode()).hexdigest()}")
 
 
 def resolve(draft: "PolicyDraft", tasks: "Sequence[TaskLike]", precisions: Iterable[str]) -> Policy:
@@ -72,6 +77,7 @@ def resolve(draft: "PolicyDraft", tasks: "Sequence[TaskLike]", precisions: Itera
         base=draft.base,
         suite=draft.suite,
         precisions=draft.precisions,
+        text=draft.text,
     )
 
 

@@ -127,6 +127,7 @@ class _PolicyFile(_Model):
     base: str | None = None
     suite: str | None = None
     precisions: tuple[str, ...] | None = None
+    text: str = ""
 
 
 class _File(_Model):

@@ -27,12 +27,7 @@ def digest(data: bytes) -> str:
 def loads(data: bytes) -> Any:
     """The value. Raises ValueError for duplicate keys, NaN, infinities (1e999 too), bad UTF-8 and deep nesting."""
     try:
-        return json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_constant=_refuse,
-            parse_float=_finite,
-        )
+        return _DECODER.decode(data.decode("utf-8"))
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 
@@ -54,3 +49,7 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:40]} is too large for a number")
     return number
+
+
+# Made once: a run directory is read line by line, and making a decoder takes longer than a line.
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
