@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect, ScoringError
+from unlearn_guard.intake import cleans_up
 from unlearn_guard.scoring.rendering import Rendered, RenderedTask
 from unlearn_guard.scoring.tokens import Tokens
 
@@ -14,6 +15,7 @@ def assert_same_ids(rendered: Rendered, base: Any, own: Any, location: str) -> N
     """Raise CheckpointError where any prompt or choice has other ids under the checkpoint's own loaded tokenizer.
 
     Also where its padding id stands in one of them: a caller without a mask would hide that token from the model.
+    And where a task has answers written, and its tokenizer writes ids out otherwise than base's.
     """
     ours, theirs = rendered.tokens(base), Tokens(own)
     pad = own.pad_token_id if own.pad_token_id not in (base.pad_token_id, own.eos_token_id) else None
@@ -23,11 +25,18 @@ def assert_same_ids(rendered: Rendered, base: Any, own: Any, location: str) -> N
             defects += _first_difference(task, ours, theirs, pad)
         except ScoringError as error:
             defects.append(Defect(where=task.task.name, found=str(error), expected="base's token ids"))
+        if _written(task) and cleans_up(own) != cleans_up(base):
+            found = f"clean_up_tokenization_spaces {str(cleans_up(own)).lower()}, which changes written answers"
+            defects.append(Defect(where=task.task.name, found=found, expected="base's"))
     if defects:
         fix = "Copy base's tokenizer files: what a user will load must read the questions as they were scored."
         raise CheckpointError(
             f"{location}: its own tokenizer reads the suite's texts otherwise than base's", defects, fix=fix
         )
+
+
+def _written(task: RenderedTask) -> bool:
+    return any(request.request_type == "generate_until" for item in task.items for request in item.requests)
 
 
 def _first_difference(task: RenderedTask, ours: Tokens, theirs: Tokens, pad: int | None) -> Iterator[Defect]:
