@@ -30,6 +30,10 @@ OLD_BUFFERS = re.compile(r"(^|\.)(rotary_emb\.inv_freq|position_ids)$")
 """Buffers that older releases stored and newer ones compute: never read, so harmless on disk."""
 
 
+_OLD_MASKS = re.compile(r"(^|\.)(attn|attention|self_attn|self_attention)\.(bias|masked_bias|causal_mask)$")
+"""Causal masks, and the number put where they hide, which GPT-2, GPT-Neo, GPT-J and CodeGen once stored a layer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
     """The model that a config describes, without storage (torch's meta device).
@@ -154,10 +158,15 @@ def _owners(disk: Mapping[str, Tensor], plan: Blueprint) -> tuple[dict[str, list
         if own in meta:
             part = _Part(tensor=disk[name], converter=known.get(pattern or ""), pattern=pattern or name, renamed=own)
             owners.setdefault(own, []).append(part)
-        elif not OLD_BUFFERS.search(name) and not any(each.search(own) or each.search(name) for each in plan.ignorable):
+        elif not _old_buffer(disk[name]) and not any(each.search(own) or each.search(name) for each in plan.ignorable):
             extra = f"a tensor of shape {list(disk[name].shape)} in {disk[name].file.name}"
             defects.append(Defect(where=f"tensor {shown(name)}", found=extra, expected="no such tensor"))
     return owners, defects
+
+
+def _old_buffer(tensor: Tensor) -> bool:
+    mask = tensor.shape == () or tensor.shape[:2] == (1, 1)
+    return bool(OLD_BUFFERS.search(tensor.name) or (mask and _OLD_MASKS.search(tensor.name)))
 
 
 def _assemble(name: str, parts: Sequence[_Part], plan: Blueprint) -> list[StoredTensor]:
