@@ -204,3 +204,11 @@ def test_files_with_hostile_names_are_escaped(sound: Path) -> None:
     (sound / "a\x1b[2J\n::error::x.bin").write_bytes(b"")
     (note,) = open_checkpoint(sound).notes
     assert note.isprintable()
+
+
+@pytest.mark.parametrize("name", ["quantize_config.json", "quant_config.json"])
+def test_an_older_quantizer_s_recipe_beside_the_config_says_where_to_put_it(sound: Path, refused, name: str) -> None:
+    (sound / name).write_text('{"bits": 4}')
+    refused(sound, f"Put what {name} holds there", '"quant_method": "gptq"', precision="gptq")
+    (sound / name).unlink()
+    refused(sound, "the guard quantizes it itself", precision="gptq")

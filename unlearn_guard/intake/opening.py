@@ -115,7 +115,8 @@ def _read(folder: Folder, precision: str, wanted: bool) -> _Contents:
         _refuse_adapter(folder)
     with gather(defects):
         config = _read_config(folder)
-        check_config(config, precision)
+        recipes = (name for name in ("quantize_config.json", "quant_config.json") if name in folder.files)
+        check_config(config, precision, next(recipes, None))
     with gather(defects):
         generation = _read_generation(folder)
     with gather(defects):
