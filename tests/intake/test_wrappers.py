@@ -31,6 +31,14 @@ def test_the_lines_it_names_give_the_model_s_own_names(wrapped) -> None:
     assert eval(line, known) == {name: name for name in OWN}
 
 
+def test_a_model_s_own_name_that_ends_in_a_wrapper_s_is_kept() -> None:
+    own = ("temporal_module.weight",)
+    defect = wrapping(["module.temporal_module.weight"], own)
+    assert defect is not None
+    (line,) = re.findall(r"Strip it: `state = (.*)`, then", defect.fix)
+    assert [*eval(line, {"load_file": lambda _: {"module.temporal_module.weight": 0}})] == [*own]
+
+
 def test_a_part_that_the_model_itself_has_is_no_wrapper_s() -> None:
     own = ("vision.module.weight",)
     assert wrapping(own, own) is None

@@ -28,7 +28,7 @@ def wrapping(names: Collection[str], own: Collection[str]) -> Defect | None:
             where="tensors",
             found=f"{listed([f'{part}.' for part in wrappers])} in tensors' names, which a training wrapper put there",
             expected="the model's own names",
-            fix=f"Strip it: {_stripping(wrappers)}. transformers would load random weights in their place.",
+            fix=f"Strip it: {_stripping(wrappers, own)}. transformers would load random weights in their place.",
         )
     if adapted := [part for part in _ADAPTED if part in found]:
         fix = "Merge it: `model.merge_and_unload().save_pretrained(...)`, and judge what that wrote."
@@ -37,9 +37,12 @@ def wrapping(names: Collection[str], own: Collection[str]) -> Defect | None:
     return None
 
 
-def _stripping(parts: list[str]) -> str:
-    """Python for one file of weights; names are split at dots, so `module` is not taken out of `_wrapped_module`."""
-    kept = f"'.'.join(part for part in name.split('.') if part not in {parts!r})"
+def _stripping(parts: list[str], own: Collection[str]) -> str:
+    """Python for one file of weights. Names are split at dots where the model's own would lose something else."""
+    longest = sorted(parts, key=lambda part: -len(part))  # `module.` is the end of `_fsdp_wrapped_module.`
+    kept = "name" + "".join(f".replace({f'{part}.'!r}, '')" for part in longest)
+    if any(f"{part}." in name for part in parts for name in own):
+        kept = f"'.'.join(part for part in name.split('.') if part not in {parts!r})"
     return (
         f"`state = {{{kept}: tensor for name, tensor in load_file('model.safetensors').items()}}`, then "
         "`save_file(state, 'model.safetensors', metadata={'format': 'pt'})` (each shard so, and the names in its index)"
