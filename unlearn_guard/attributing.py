@@ -73,8 +73,10 @@ def attribute_model(
         tokenizer = open_tokenizer(intake.checkpoint.path)
         known = suite_pairs(render(load_suite(str(suite), tasks_dirs), data_dir=data_dir), tokenizer)
     name = task or next(iter(known), "")
+    if not known:
+        raise UsageError(f"the suite {suite} has no prompt pairs", fix="Give them in a file: --pairs FILE.jsonl.")
     if name not in known:
-        raise UsageError(f"there are no prompt pairs for task {name!r}", fix=near(name, known) or "The suite has none.")
+        raise UsageError(f"there are no prompt pairs for task {name!r}", fix=near(name, known))
     model = quantizer(FULL).load(intake.checkpoint, placement)
     scores = attribute(model, known[name], edges=EdgeSet(edges), steps=steps)
     if faithful is None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect, ScoringError
-from unlearn_guard.intake import Intake, open_tokenizer
+from unlearn_guard.intake import Intake, cleans_up, open_tokenizer
 from unlearn_guard.scoring.rendering import Rendered, RenderedTask
 from unlearn_guard.scoring.tokens import Tokens
 
@@ -14,7 +14,8 @@ _SHOWN = 12
 def assert_same_ids(rendered: Rendered, base: Any, intake: Intake) -> None:
     """Raise CheckpointError where any prompt or choice has other ids under the checkpoint's own loaded tokenizer.
 
-    Also where a padding id of its own stands in one of them: `generate` without a mask would hide that token.
+    Also where a padding id of its own stands in one of them: `generate` without a mask would hide that token. And
+    where a task has answers written, and its tokenizer writes ids out otherwise than base's.
     """
     own = open_tokenizer(intake.checkpoint.path)
     ours, theirs = rendered.tokens(base), Tokens(own)
@@ -26,11 +27,18 @@ def assert_same_ids(rendered: Rendered, base: Any, intake: Intake) -> None:
             defects += _first_difference(task, ours, theirs, pads)
         except ScoringError as error:
             defects.append(Defect(where=task.task.name, found=str(error), expected="base's token ids"))
+        if _written(task) and cleans_up(own) != cleans_up(base):
+            found = f"clean_up_tokenization_spaces {str(cleans_up(own)).lower()}, which changes written answers"
+            defects.append(Defect(where=task.task.name, found=found, expected="base's"))
     if defects:
         fix = "Copy base's tokenizer files: what a user will load must read the questions as they were scored."
         raise CheckpointError(
             f"{intake.location}: its own tokenizer reads the suite's texts otherwise than base's", defects, fix=fix
         )
+
+
+def _written(task: RenderedTask) -> bool:
+    return any(request.request_type == "generate_until" for item in task.items for request in item.requests)
 
 
 def _first_difference(task: RenderedTask, ours: Tokens, theirs: Tokens, pads: set[int]) -> Iterator[Defect]:

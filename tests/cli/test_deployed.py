@@ -243,6 +243,18 @@ HONEST: dict[str, Edit] = {
     "names without the prefix": lambda m: resave(
         m, lambda tensors: {name.removeprefix("model."): each for name, each in tensors.items()}
     ),
+    "a special token without a row": lambda m: edit(
+        m / "tokenizer.json",
+        added_tokens=[
+            *json.loads((m / "tokenizer.json").read_text())["added_tokens"],
+            {**WORD, "id": 10_000, "content": "<image>", "special": True},
+        ],
+    ),
+    "an index of an earlier save": lambda m: edit(
+        m / "model.safetensors.index.json", metadata={}, weight_map={"a": "model-00001-of-00002.safetensors"}
+    ),
+    "a clean-up of written texts": lambda m: edit(m / "tokenizer_config.json", clean_up_tokenization_spaces=True),
+    "the length it was trained at": lambda m: edit(m / "generation_config.json", max_length=2048),
     "float32": lambda m: resave(m, lambda tensors: {name: each.float() for name, each in tensors.items()}),
 }
 

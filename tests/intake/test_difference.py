@@ -116,6 +116,7 @@ def test_other_shapes_are_named_one_by_one(tmp_path: Path, base: Intake) -> None
         {"attention_dropout": 0, "rope_theta": 10000, "rms_norm_eps": 1e-6},
         {"hidden_act": "swish", "use_cache": False, "architectures": ["FSDPLlamaForCausalLM"]},
         {"rope_scaling": {"rope_type": "linear", "factor": 1.0}},
+        {"max_position_embeddings": 4096},
     ],
 )
 def test_what_shapes_no_answer_is_a_note(tmp_path: Path, base: Intake, changes: dict) -> None:
@@ -156,6 +157,71 @@ def test_another_spelling_of_the_same_config_is_no_difference(tmp_path: Path, ba
     }
     (other.checkpoint.path / "config.json").write_text(json.dumps(newer))
     assert assert_comparable(base, opened(other.checkpoint.path)).defects == ()
+
+
+def test_a_rope_that_grows_with_the_text_may_be_spelt_twice(tmp_path: Path) -> None:
+    spellings = {"type": "dynamic"}, {"rope_type": "dynamic"}
+    pair = [{"rope_scaling": {**spelling, "factor": 2.0}} for spelling in spellings]
+    before = opened(write(tmp_path / "before", config=pair[0]))
+    after = opened(write(tmp_path / "after", made(seed=1), config=pair[1]))
+    assert compare(before, after).defects == ()
+    pair[1]["rope_scaling"]["factor"] = 4.0
+    after = opened(write(tmp_path / "after", made(seed=1), config=pair[1]))
+    assert [each.where for each in compare(before, after).defects] == ["config.json: rope_parameters"]
+
+
+TEMPLATE = "{% for m in messages %}{{ m }}\n{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"add_prefix_space": True},
+        {"add_bos_token": False},
+        {"clean_up_tokenization_spaces": True},
+        {"chat_template": TEMPLATE + "\n"},
+        {"chat_template": TEMPLATE.replace("\n", "\r\n")},
+        {"chat_template": [{"name": "default", "template": TEMPLATE}]},
+    ],
+)
+def test_settings_that_change_no_id_of_any_text_are_a_note(tmp_path: Path, settings: dict) -> None:
+    before = opened(write(tmp_path / "before", settings={"chat_template": TEMPLATE}))
+    after = opened(write(tmp_path / "after", made(seed=1), settings={"chat_template": TEMPLATE, **settings}))
+    found = assert_comparable(before, after)
+    assert any("what it does to a text does not" in note for note in found.notes)
+    assert any("clean_up" in note for note in found.notes) == ("clean_up_tokenization_spaces" in settings)
+
+
+def test_a_template_on_one_side_says_what_to_do(tmp_path: Path, base: Intake) -> None:
+    with_one = opened(write(tmp_path / "template", made(seed=1), settings={"chat_template": TEMPLATE}))
+    assert "found a template for 'default'; expected none, as in base. Delete it" in why_not(base, with_one)
+    assert "found no template; expected base's. Copy base's chat_template.jinja" in why_not(with_one, base)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "defects"),
+    [
+        ({"max_length": 131072}, {"max_length": 2048}, 0),  # a trainer writes the length it trained at
+        ({"max_length": 131072}, {"max_length": 511}, 1),
+        ({"max_length": 100}, {"max_length": 100}, 0),
+        ({}, {"max_length": 99}, 1),
+        ({"max_new_tokens": 4096}, {"max_new_tokens": 256}, 0),
+        ({"max_new_tokens": 4096}, {"max_new_tokens": 255}, 1),
+        ({"eos_token_id": 1}, {"eos_token_id": [5, 1]}, 0),  # 5 is the tokenizer's own end
+        ({"eos_token_id": 1}, {"eos_token_id": [6, 1]}, 1),
+        ({"eos_token_id": 1}, {"eos_token_id": [5]}, 1),
+        ({"eos_token_id": [5, 1]}, {"eos_token_id": [1]}, 1),
+    ],
+)
+def test_an_answer_may_end_where_the_guard_ends_base_s(tmp_path: Path, ours: dict, theirs: dict, defects: int) -> None:
+    sides = []
+    for name, generation, seed in (("before", ours, 0), ("after", theirs, 1)):
+        folder = write(tmp_path / name, made(seed=seed), settings={"eos_token": "w5"})
+        (folder / "generation_config.json").write_text(json.dumps(generation))
+        sides.append(opened(folder))
+    found = compare(*sides)
+    assert len(found.defects) == defects
+    assert any("own end" in note for note in found.notes) == (theirs.get("eos_token_id") == [5, 1])
 
 
 def test_another_tokenizer_is_refused_a_rewritten_one_noted(tmp_path: Path, base: Intake) -> None:

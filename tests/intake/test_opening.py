@@ -74,7 +74,21 @@ def test_a_shard_outside_the_index_is_refused(sound: Path, refused) -> None:
 def test_both_single_file_and_index_are_refused(sound: Path, refused) -> None:
     shard(sound, weights(), 2)
     write(sound)
-    refused(sound, "both model.safetensors and model.safetensors.index.json", "ignores the shards")
+    refused(sound, "both model.safetensors and model.safetensors.index.json", "ignores the shards", "Delete what")
+
+
+@pytest.mark.parametrize("named", ["model.safetensors", "model-00001-of-00002.safetensors"])
+def test_an_index_that_an_earlier_save_left_is_noted_and_not_sealed(sound: Path, tmp_path: Path, named: str) -> None:
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights(), named)}
+    (sound / "model.safetensors.index.json").write_text(json.dumps(index))
+    opened = open_checkpoint(sound, seal_in=tmp_path / "seals")
+    assert "model.safetensors.index.json" not in opened.sealed
+    assert any("model.safetensors.index.json" in note for note in opened.notes)
+
+
+def test_an_adapter_s_config_beside_whole_weights_says_what_to_delete(sound: Path, refused) -> None:
+    (sound / "adapter_config.json").write_text("{}")
+    refused(sound, "Merge it first", "delete this file")
 
 
 def test_a_tensor_in_two_shards_is_refused(sound: Path, refused) -> None:
@@ -190,3 +204,11 @@ def test_files_with_hostile_names_are_escaped(sound: Path) -> None:
     (sound / "a\x1b[2J\n::error::x.bin").write_bytes(b"")
     (note,) = open_checkpoint(sound).notes
     assert note.isprintable()
+
+
+@pytest.mark.parametrize("name", ["quantize_config.json", "quant_config.json"])
+def test_an_older_quantizer_s_recipe_beside_the_config_says_where_to_put_it(sound: Path, refused, name: str) -> None:
+    (sound / name).write_text('{"bits": 4}')
+    refused(sound, f"Put what {name} holds there", '"quant_method": "gptq"', precision="gptq")
+    (sound / name).unlink()
+    refused(sound, "the guard quantizes it itself", precision="gptq")

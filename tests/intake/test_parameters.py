@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from checkpoint_files import CONFIG, shapes, weights, write
 
 from unlearn_guard.errors import CheckpointError
@@ -79,9 +80,14 @@ def test_a_gpt2_without_prefix_and_head_is_read(tmp_path: Path) -> None:
     folder = write(tmp_path)
     GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=32)).save_pretrained(folder)
     made = load_file(folder / "model.safetensors")
-    save_file({name.removeprefix("transformer."): made[name] for name in made}, folder / "model.safetensors")
+    masks = {"h.0.attn.bias": torch.ones(1, 1, 8, 8), "h.0.attn.masked_bias": torch.tensor(-1e4)}
+    bare = {name.removeprefix("transformer."): made[name] for name in made}
+    save_file({**bare, **masks}, folder / "model.safetensors")
     expected = blueprint(folder)
     with_parameters(open_checkpoint(folder), expected)
+    save_file({**bare, "h.0.attn.masked_bias": torch.ones(16)}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"masked_bias': found a tensor of shape \[16\]"):
+        with_parameters(open_checkpoint(folder), expected)
     save_file({name: made[name] for name in made if "wte" not in name}, folder / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"wte\.weight': found nothing"):
         with_parameters(open_checkpoint(folder), expected)

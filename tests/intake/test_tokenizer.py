@@ -36,6 +36,16 @@ def test_ids_past_the_embedding_are_refused(tmp_path: Path, refused) -> None:
     assert open_checkpoint(last).tokenizer.size == VOCABULARY
 
 
+def test_a_special_token_past_the_embedding_is_noted(tmp_path: Path, refused) -> None:
+    """As in a text model that shares a multimodal one's tokenizer (Gemma 3 1B: 262 144 rows, one image token more)."""
+    image = {"id": VOCABULARY, "content": "<image_soft_token>", "special": True}
+    opened = open_checkpoint(write(tmp_path / "text", tokenizer={"added_tokens": [image]}))
+    assert (opened.tokenizer.size, opened.tokenizer.beyond) == (VOCABULARY + 1, ("<image_soft_token>",))
+    assert any("no row for the special tokens '<image_soft_token>'" in note for note in opened.notes)
+    both = {"added_tokens": [image, {**image, "id": VOCABULARY + 1, "content": "word", "special": False}]}
+    refused(write(tmp_path / "word", tokenizer=both), "found ids up to 33; expected ids below 32")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -1,6 +1,6 @@
 """Open a checkpoint safely: nothing of it is executed, every defect is named, every byte that counts is hashed."""
 
-from unlearn_guard.intake.deployed import open_tokenizer
+from unlearn_guard.intake.deployed import cleans_up, open_tokenizer
 from unlearn_guard.intake.difference import Difference, assert_comparable, assert_reads_alike, compare
 from unlearn_guard.intake.folder import FileState, is_small_text, may_run
 from unlearn_guard.intake.inspection import Inspection, inspection
@@ -29,6 +29,7 @@ __all__ = [
     "assert_reads_alike",
     "assert_unchanged",
     "blueprint",
+    "cleans_up",
     "compare",
     "file_digests",
     "inspection",

@@ -11,6 +11,7 @@ from typing import Any
 from unlearn_guard.errors import Defect
 from unlearn_guard.intake.computed import same_number
 from unlearn_guard.intake.defects import listed, refusal, shown
+from unlearn_guard.intake.deployed import open_tokenizer
 from unlearn_guard.intake.intake import Intake
 from unlearn_guard.intake.parameters import config_errors
 
@@ -66,9 +67,9 @@ FLAGS = frozenset(
 )
 """Harmless as true or false alone: with `use_cache` 0 transformers feeds one token at a time and keeps no cache."""
 
-LENGTHS = ("max_length", "max_new_tokens")
-SHORTEST = 256
-"""New tokens that no honest generation config stays under where base's names no number: lm-eval's own default."""
+LENGTHS = {"max_length": 512, "max_new_tokens": 256}
+"""Tokens from which a bound on a text, or on its answer, shortens no answer that a suite asks for (lm-eval's own
+default is 256 new ones). Trainers write the length they trained at, however long base's texts may be."""
 
 
 def compare_generation(base: Intake, candidate: Intake) -> tuple[list[Defect], list[str]]:
@@ -81,7 +82,8 @@ def compare_generation(base: Intake, candidate: Intake) -> tuple[list[Defect], l
     ours, theirs = _settings(base), _settings(candidate)
     defects = []
     ends = _ids(ours.get("eos_token_id")), _ids(theirs.get("eos_token_id"))
-    if ends[0] != ends[1]:
+    told = _told_end(base, candidate) if ends[0] < ends[1] else set()
+    if ends[0] != ends[1] and ends[1] != ends[0] | told:
         fix = "Copy base's generation_config.json: it decides where answers end."
         found, expected = f"end ids {sorted(ends[1])}", f"base's {sorted(ends[0])}"
         defects.append(Defect(where=f"{FILE}: eos_token_id", found=found, expected=expected, fix=fix))
@@ -95,7 +97,15 @@ def compare_generation(base: Intake, candidate: Intake) -> tuple[list[Defect], l
     ]
     rest = [key for key in differ if key not in (*bending, "transformers_version", "_from_model_config")]
     notes = [f"{FILE} differs from base's in what the guard does not use: {listed(rest, 20)}"] if rest else []
+    if told and not defects:
+        notes.append(f"{FILE} ends texts at the tokenizer's own end, too ({sorted(told)}), as the guard does for base")
     return defects, notes
+
+
+def _told_end(base: Intake, candidate: Intake) -> set[int]:
+    """The end id of the tokenizer that both have: a trainer adds it, and the guard ends base's answers there, too."""
+    found = [open_tokenizer(each.checkpoint.path).eos_token_id for each in (base, candidate)]
+    return {found[0]} if found[0] == found[1] and found[0] is not None else set()
 
 
 def _bends(key: str, ours: Any, theirs: Any) -> bool:
@@ -105,7 +115,8 @@ def _bends(key: str, ours: Any, theirs: Any) -> bool:
     if key in HARMLESS and key not in FLAGS:
         return bool(key == "cache_implementation" and theirs == "quantized")  # it rounds what was read
     if key in LENGTHS:
-        return not isinstance(theirs, int) or theirs < (ours if isinstance(ours, int) else SHORTEST)
+        enough = min(ours, LENGTHS[key]) if isinstance(ours, int) else LENGTHS[key]
+        return not isinstance(theirs, int) or theirs < enough
     return not any(same_number(theirs, each) for each in USUAL.get(key, ()))
 
 

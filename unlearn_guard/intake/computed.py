@@ -102,7 +102,13 @@ def _harmless(key: str, left: _Leaf | None, right: _Leaf | None, plans: tuple[Bl
     if _TOKEN_IDS.fullmatch(key):
         return right is None or _token_ids(right.value)
     if key in _ROPE:
-        return _same_rope(*plans)
+        spelt = [_spelt(leaf.value) if leaf is not None else None for leaf in (left, right)]
+        return _same_rope(*plans) or (None not in spelt and same_number(*spelt))
+    if key == "max_position_embeddings" and left is not None and right is not None:
+        longer = all(type(leaf.value) is int for leaf in (left, right)) and right.value > left.value
+        return longer and _same_rope(*plans)  # more room, the same angles: nothing else is made of this number
+    if key == "max_window_layers":
+        return all(getattr(plan.model.config, "layer_types", None) for plan in plans)  # which is what it is spent on
     if _ACTIVATION.fullmatch(key) and left is not None and right is not None:
         return _same_activation(left.value, right.value)
     if any(leaf is not None and leaf.declared for leaf in (left, right)):
@@ -163,6 +169,16 @@ def _same_rope(base: Blueprint, candidate: Blueprint) -> bool:
     """Whether every rotary embedding of the two models turns by the same angles, at every length."""
     ours, theirs = _rotaries(base.model), _rotaries(candidate.model)
     return bool(ours) and ours.keys() == theirs.keys() and all(_same_rotary(ours[name], theirs[name]) for name in ours)
+
+
+def _spelt(value: Any) -> Any:
+    """Rope parameters without the older name of a key that stands beside the newer one."""
+    if not isinstance(value, Mapping):
+        return value
+    found = {key: _spelt(each) for key, each in value.items()}
+    if found.get("type") == found.get("rope_type", ""):
+        del found["type"]
+    return found
 
 
 def _rotaries(model: Any) -> dict[str, Any]:

@@ -81,9 +81,12 @@ _TABLE = 1_000
 _DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
-def check_config(config: Mapping[str, Any], precision: str) -> None:
-    """Raise CheckpointError with every reason not to hand this config to transformers."""
-    defects = [*check_no_code(config, "config.json"), *_identity(config), *_quantization(config, precision)]
+def check_config(config: Mapping[str, Any], precision: str, recipe: str | None = None) -> None:
+    """Raise CheckpointError with every reason not to hand this config to transformers.
+
+    `recipe`: the file beside it, if there is one, in which older quantizers kept theirs.
+    """
+    defects = [*check_no_code(config, "config.json"), *_identity(config), *_quantization(config, precision, recipe)]
     for path, section in sections(config):
         defects += _sizes(section, path)
         tied = section.get("tie_word_embeddings", False)
@@ -231,7 +234,7 @@ def _sizes(section: Mapping[str, Any], path: str) -> list[Defect]:
     return defects
 
 
-def _quantization(config: Mapping[str, Any], precision: str) -> list[Defect]:
+def _quantization(config: Mapping[str, Any], precision: str, recipe: str | None) -> list[Defect]:
     where = "config.json: quantization_config"
     found = config.get("quantization_config", config.get("compression_config"))
     if precision == FULL and found is not None:
@@ -240,6 +243,10 @@ def _quantization(config: Mapping[str, Any], precision: str) -> list[Defect]:
         return [_wrong(where, f"an already quantized model (quant_method {shown(method)})", "full precision", fix)]
     if precision != FULL and not isinstance(found, Mapping):
         fix = "A full-precision model is given as CHECKPOINT; the guard quantizes it itself."
+        if recipe is not None:
+            fix = (
+                f'Put what {recipe} holds there, and "quant_method": "{precision}": transformers reads no other place.'
+            )
         return [_wrong(where, "nothing" if found is None else found, f"the recipe of a {precision} model", fix)]
     return []
 

@@ -14,20 +14,15 @@ from unlearn_guard.errors import Defect
 from unlearn_guard.intake.defects import listed, plain, refusal, shown
 from unlearn_guard.intake.intake import Intake
 from unlearn_guard.intake.packages import advice, assert_packages
+from unlearn_guard.intake.rules import acting
 
 FIX = "Copy base's tokenizer files: a deployed model must see the ids that were scored."
 
 _CONTROL = re.compile(r"(<\|?[^<>\s]{1,64}\|?>|\[[^\[\]\s]{1,64}\])")
 """How tokens look that no text means: `<|pad|>`, `[PAD]`."""
 
-_PARTS = ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder")
-_SWITCHES = (
-    "split_special_tokens",
-    "clean_up_tokenization_spaces",
-    "add_bos_token",
-    "add_eos_token",
-    "add_prefix_space",
-)
+_SWITCHES = ("add_bos_token", "add_eos_token", "add_prefix_space")
+"""Settings that act by themselves where there is no fast tokenizer; else its rules say what came of them."""
 
 
 def open_tokenizer(path: Path) -> Any:
@@ -54,11 +49,8 @@ def compare_tokenizers(base: Intake, candidate: Intake) -> tuple[list[Defect], l
     origin = _origin(base, candidate)
     defects = [*_rules(ours, theirs, origin), *_special(ours, theirs, origin)]
     if _templates(ours) != _templates(theirs):
-        names = [key for key in {**_templates(ours), **_templates(theirs)}
-                 if _templates(ours).get(key) != _templates(theirs).get(key)]  # fmt: skip
-        found, fix = f"other templates than base's for {listed(names)}", "Copy base's templates."
-        defects.append(Defect(where=f"chat template ({origin})", found=found, expected="base's", fix=fix))
-    notes = [*_pads(ours, theirs), *_added_notes(ours, theirs)]
+        defects.append(_other_templates(_templates(ours), _templates(theirs), f"chat template ({origin})"))
+    notes = [*_pads(ours, theirs), *_added_notes(ours, theirs), *_cleaned(ours, theirs)]
     if not defects:
         notes.append(f"the tokenizer's files differ from base's ({origin}), what it does to a text does not")
     return defects, notes
@@ -68,6 +60,17 @@ def harmless_pad(tokenizer: Any) -> bool:
     """Whether the padding id is one that no text is meant to hold: none, a special token, or the end of a text."""
     pad = tokenizer.pad_token_id
     return pad is None or pad in _special_ids(tokenizer)
+
+
+def cleans_up(tokenizer: Any) -> bool:
+    """Whether written ids become a text with spaces taken out before punctuation: transformers' old clean-up.
+
+    It leaves byte-pair tokenizers alone, whatever their settings say, unless it is forced.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    forced = getattr(tokenizer, "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", False)
+    spared = backend is not None and type(backend.model).__name__ == "BPE" and not forced
+    return bool(getattr(tokenizer, "clean_up_tokenization_spaces", False)) and not spared
 
 
 def _config_decides(base: Intake, candidate: Intake) -> bool:
@@ -105,10 +108,29 @@ def _special(ours: Any, theirs: Any, origin: str) -> Iterator[Defect]:
         yield Defect(where=where, found=found, expected=f"base's {shown(ours.pad_token)}", fix=FIX)
 
 
+def _other_templates(ours: Mapping[str, str], theirs: Mapping[str, str], where: str) -> Defect:
+    names = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    if not ours:
+        fix = "Delete it (chat_template.jinja, or the key of tokenizer_config.json), or give base the same one."
+        return Defect(where=where, found=f"a template for {listed(names)}", expected="none, as in base", fix=fix)
+    fix = "Copy base's chat_template.jinja, or the chat_template in its tokenizer_config.json."
+    if not theirs:
+        return Defect(where=where, found="no template", expected="base's", fix=fix)
+    found = f"other templates than base's for {listed(names)}"
+    return Defect(where=where, found=found, expected="base's", fix=fix)
+
+
 def _pads(ours: Any, theirs: Any) -> list[str]:
     if ours.pad_token_id == theirs.pad_token_id:
         return []
     return [f"texts are padded with {shown(theirs.pad_token)}, base's with {shown(ours.pad_token)}: padding is masked"]
+
+
+def _cleaned(ours: Any, theirs: Any) -> list[str]:
+    if cleans_up(ours) == cleans_up(theirs):
+        return []
+    doing = "take out" if cleans_up(theirs) else "keep"
+    return [f"clean_up_tokenization_spaces: its written texts {doing} spaces before punctuation, base's do not so"]
 
 
 def _added_notes(ours: Any, theirs: Any) -> list[str]:
@@ -120,13 +142,14 @@ def _added_notes(ours: Any, theirs: Any) -> list[str]:
 def _state(tokenizer: Any) -> dict[str, Any]:
     """Everything that decides which ids a text has and which text ids have, but for the added tokens."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    found: dict[str, Any] = {key: bool(getattr(tokenizer, key, False)) for key in _SWITCHES}
+    split = bool(getattr(tokenizer, "split_special_tokens", False))
     # without a mask a caller's padding is read as text
-    found["attention mask"] = "attention_mask" in tokenizer.model_input_names
-    if backend is None:
-        return {**found, "class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
-    document = json.loads(backend.to_str())
-    return {**found, **{part: document.get(part) for part in _PARTS}}
+    masked = {"attention mask": "attention_mask" in tokenizer.model_input_names, "split_special_tokens": split}
+    if backend is not None:
+        return {**masked, **acting(json.loads(backend.to_str()))}
+    found: dict[str, Any] = {**masked, **{key: bool(getattr(tokenizer, key, False)) for key in _SWITCHES}}
+    kind, vocabulary = type(tokenizer).__name__, tokenizer.get_vocab()
+    return {**found, "class": kind, "vocabulary": vocabulary}
 
 
 def _added(tokenizer: Any) -> dict[int, dict[str, Any]]:
@@ -150,8 +173,10 @@ def _special_ids(tokenizer: Any) -> set[int]:
 
 
 def _templates(tokenizer: Any) -> dict[str, str]:
+    """The templates by name, as Jinja reads them: line ends of any kind, the last of all left out."""
     template = getattr(tokenizer, "chat_template", None)
-    return dict(template) if isinstance(template, Mapping) else {} if template is None else {"default": template}
+    found = template if isinstance(template, Mapping) else {} if template is None else {"default": template}
+    return {name: re.sub(r"\r\n|\r", "\n", text).removesuffix("\n") for name, text in found.items()}
 
 
 def _origin(base: Intake, candidate: Intake) -> str:

@@ -8,14 +8,14 @@ from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect
 from unlearn_guard.intake.config import HISTORY, check_config, check_no_code, code_notes, text_config
-from unlearn_guard.intake.defects import gather, refusal, shown
+from unlearn_guard.intake.defects import gather, listed, refusal, shown
 from unlearn_guard.intake.documents import canonical, read_document
 from unlearn_guard.intake.folder import Folder, left_out_notes, read_folder
 from unlearn_guard.intake.intake import Intake, assert_unchanged
 from unlearn_guard.intake.location import Place, find
 from unlearn_guard.intake.manifest import Manifest, read_manifest
 from unlearn_guard.intake.sealing import sealing
-from unlearn_guard.intake.shards import Located, read_weights
+from unlearn_guard.intake.shards import INDEX, SINGLE, Located, read_weights, stale_index
 from unlearn_guard.intake.tokenizer import ABSENT, Tokenizer, has_vocabulary, read_tokenizer
 from unlearn_guard.intake.weights import scan, weights_digest
 from unlearn_guard.records import FULL, Checkpoint
@@ -92,6 +92,7 @@ def _sealed(place: Place, folder: Folder, contents: _Contents, root: Path) -> tu
     """The folder of the sealed copy: the known files, and of the safetensors those that hold the model's weights."""
     weights = {file.name for file, _ in contents.located}
     names = [name for name in sorted(folder.files) if not name.endswith(".safetensors") or name in weights]
+    names = [name for name in names if name != INDEX or not stale_index(folder.files)]
     with sealing(place, root) as seal:
         seal.take(folder, names)
         directory = seal.publish()
@@ -114,7 +115,8 @@ def _read(folder: Folder, precision: str, wanted: bool) -> _Contents:
         _refuse_adapter(folder)
     with gather(defects):
         config = _read_config(folder)
-        check_config(config, precision)
+        recipes = (name for name in ("quantize_config.json", "quant_config.json") if name in folder.files)
+        check_config(config, precision, next(recipes, None))
     with gather(defects):
         generation = _read_generation(folder)
     with gather(defects):
@@ -125,7 +127,7 @@ def _read(folder: Folder, precision: str, wanted: bool) -> _Contents:
         located, about_weights = read_weights(folder)
     if defects or tokenizer is None:
         raise CheckpointError(f"{len(defects)} defect{'s' if len(defects) != 1 else ''}", defects)
-    notes = (*code_notes(config), *about_weights, *about_manifest, *left_out_notes(folder))
+    notes = (*code_notes(config), *_beyond(tokenizer), *about_weights, *about_manifest, *left_out_notes(folder))
     return _Contents(
         config=config, generation=generation, tokenizer=tokenizer, manifest=manifest, located=located, notes=notes
     )
@@ -137,6 +139,13 @@ def _read_tokenizer(folder: Folder, rows: int | None, wanted: bool) -> Tokenizer
     return read_tokenizer(folder, rows)
 
 
+def _beyond(tokenizer: Tokenizer) -> tuple[str, ...]:
+    if not tokenizer.beyond:
+        return ()
+    names = listed(list(tokenizer.beyond))
+    return (f"the model has no row for the special tokens {names}: a text that spells one cannot be read",)
+
+
 def _rows(config: Mapping[str, Any]) -> int | None:
     rows = text_config(config).get("vocab_size")
     return rows if type(rows) is int else None
@@ -145,6 +154,8 @@ def _rows(config: Mapping[str, Any]) -> int | None:
 def _refuse_adapter(folder: Folder) -> None:
     if "adapter_config.json" in folder.files:
         fix = "Merge it first: `PeftModel.from_pretrained(...).merge_and_unload().save_pretrained(...)`."
+        if SINGLE in folder.files or INDEX in folder.files:
+            fix += " Where it is merged already: delete this file, for which transformers would load that base instead."
         raise refusal("adapter_config.json", "an adapter, which names a base of its own", "a whole model", fix)
 
 

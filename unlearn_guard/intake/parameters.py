@@ -23,13 +23,15 @@ from unlearn_guard.intake.defects import gather, listed, refusal, shown
 from unlearn_guard.intake.intake import Intake
 from unlearn_guard.intake.updates import same_values
 from unlearn_guard.intake.weights import Tensor
+from unlearn_guard.intake.wrappers import wrapping
 from unlearn_guard.records import Span, StoredTensor
 
 OLD_BUFFERS = re.compile(r"(^|\.)(rotary_emb\.inv_freq|position_ids)$")
 """Buffers that older releases stored and newer ones compute: never read, so harmless on disk."""
 
-_WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-"""What wrappers of training put before or into every name; transformers does not know them on loading."""
+
+_OLD_MASKS = re.compile(r"(^|\.)(attn|attention|self_attn|self_attention)\.(bias|masked_bias|causal_mask)$")
+"""Causal masks, and the number put where they hide, which GPT-2, GPT-Neo, GPT-J and CodeGen once stored a layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,8 @@ def blueprint(config_dir: Path) -> Blueprint:
         found = f"a config that transformers refuses ({type(error).__name__}: {shown(str(error))})"
         expected = "a causal language model that transformers implements"
         fix = "Mend the config, or install a transformers release that knows the model."
+        if isinstance(error, ImportError):
+            fix = "Install what it asks for, or delete the key that does: without `_attn_implementation` any will do."
         defect = Defect(where="config.json", found=found, expected=expected, fix=fix)
         raise CheckpointError("No model can be built from config.json", [defect]) from error
     return Blueprint(
@@ -114,7 +118,7 @@ def with_parameters(intake: Intake, model: Blueprint | None = None) -> Intake:
 
 def _resolve(intake: Intake, plan: Blueprint) -> tuple[list[StoredTensor], list[Defect]]:
     disk = {tensor.name: tensor for tensor in intake.tensors}
-    if (wrapped := _wrapped(disk)) is not None:
+    if (wrapped := wrapping(disk, plan.shapes)) is not None:
         return [], [wrapped]
     owners, defects = _owners(disk, plan)
     parameters: list[StoredTensor] = []
@@ -122,20 +126,6 @@ def _resolve(intake: Intake, plan: Blueprint) -> tuple[list[StoredTensor], list[
         with gather(defects):
             parameters += _assemble(name, parts, plan)
     return parameters, [*defects, *_absent(owners, plan), *_untied(parameters, plan)]
-
-
-def _wrapped(disk: Mapping[str, Tensor]) -> Defect | None:
-    """The defect of a checkpoint whose every name carries a training wrapper's prefix."""
-    for prefix in _WRAPPERS:
-        if disk and all(prefix in name for name in disk):
-            fix = (
-                "Strip it: `state = {name.replace(" + repr(prefix) + ", ''): tensor for name, tensor in "
-                "load_file('model.safetensors').items()}`, then save_file(state, ..., metadata={'format': 'pt'}). "
-                "transformers would load random weights in their place."
-            )
-            found = f"{shown(prefix)} in every tensor's name, which a training wrapper put there"
-            return Defect(where="tensors", found=found, expected="the model's own names", fix=fix)
-    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +158,15 @@ def _owners(disk: Mapping[str, Tensor], plan: Blueprint) -> tuple[dict[str, list
         if own in meta:
             part = _Part(tensor=disk[name], converter=known.get(pattern or ""), pattern=pattern or name, renamed=own)
             owners.setdefault(own, []).append(part)
-        elif not OLD_BUFFERS.search(name) and not any(each.search(own) or each.search(name) for each in plan.ignorable):
+        elif not _old_buffer(disk[name]) and not any(each.search(own) or each.search(name) for each in plan.ignorable):
             extra = f"a tensor of shape {list(disk[name].shape)} in {disk[name].file.name}"
             defects.append(Defect(where=f"tensor {shown(name)}", found=extra, expected="no such tensor"))
     return owners, defects
+
+
+def _old_buffer(tensor: Tensor) -> bool:
+    mask = tensor.shape == () or tensor.shape[:2] == (1, 1)
+    return bool(OLD_BUFFERS.search(tensor.name) or (mask and _OLD_MASKS.search(tensor.name)))
 
 
 def _assemble(name: str, parts: Sequence[_Part], plan: Blueprint) -> list[StoredTensor]:

@@ -5,6 +5,7 @@ loaded upstream as random numbers, with a line in a log.
 """
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ Located = tuple[tuple[Path, Span], ...]
 
 def read_weights(folder: Folder) -> tuple[Located, tuple[str, ...]]:
     """Every tensor with its file, and notes on safetensors files left aside. Raises CheckpointError."""
-    if SINGLE in folder.files and INDEX in folder.files:
-        found = f"both {SINGLE} and {INDEX}"
-        raise refusal("weights", found, "one of them", "transformers reads the first and ignores the shards.")
+    if SINGLE in folder.files and INDEX in folder.files and _others(folder):
+        found, fix = f"both {SINGLE} and {INDEX} with its shards", "Delete what an earlier save left of the two."
+        raise refusal("weights", found, "one of them: transformers reads the first and ignores the shards", fix)
     if SINGLE in folder.files:
         names, weight_map = [SINGLE], None
     elif INDEX in folder.files:
@@ -36,14 +37,30 @@ def read_weights(folder: Folder) -> tuple[Located, tuple[str, ...]]:
         raise _no_weights(folder)
     located = _located(folder, names, weight_map)
     aside = [name for name in folder.files if name.endswith(".safetensors") and name not in names]
-    return located, ((f"safetensors files that the model does not use: {listed(aside)}",) if aside else ())
+    notes = [f"safetensors files that the model does not use: {listed(aside)}"] if aside else []
+    if stale_index(folder.files):
+        notes.append(f"{INDEX} is left out: no shard of it is here, and {SINGLE} holds the model")
+    return located, tuple(notes)
+
+
+def stale_index(names: Collection[str]) -> bool:
+    """Whether there is an index that transformers does not read, having found all weights in one file."""
+    return SINGLE in names and INDEX in names
+
+
+def _others(folder: Folder) -> list[str]:
+    """The shards that are here, of those that the index names and of those that are called like one."""
+    entries = read_document(folder.files[INDEX], at_most=64 * MEBIBYTE).get("weight_map")
+    named = set(map(str, entries.values())) if isinstance(entries, dict) else set()
+    return [name for name in folder.files if name != SINGLE and (name in named or _SHARD.fullmatch(name))]
 
 
 def _no_weights(folder: Folder) -> CheckpointError:
     others = [name for name in folder.files if name.endswith((".safetensors", ".safetensors.index.json"))]
     if others:
         found = f"only {listed(others)}"
-        return refusal("weights", found, f"{SINGLE}, or {INDEX} and its shards", "transformers reads no other name.")
+        fix = f"transformers reads no other name. One whole file: rename it to {SINGLE}. Shards: save the model again."
+        return refusal("weights", found, f"{SINGLE}, or {INDEX} and its shards", fix)
     if folder.unopened:
         found = f"no safetensors, only {listed(list(folder.unopened))}, which is never opened (a pickle runs code)"
         return refusal("weights", found, SINGLE, f"Where you trust the files: load them there. {_SAVE}")

@@ -31,8 +31,9 @@ class Tokenizer:
     """What turns text into ids. `digest` covers the bytes of its files, `vocabulary` the meaning of tokenizer.json.
 
     `vocabulary` is None where there is no tokenizer.json, and `sources` (name, sha256) of the vocabulary files
-    speak instead; `size` is the largest id plus one, where known. `documents` are the other JSON files by name,
-    `templates` every chat template by the file or key that holds it.
+    speak instead; `size` is the largest id plus one, where known; `beyond` are special tokens for which the model
+    has no row, as text models have them that share a multimodal one's tokenizer. `documents` are the other JSON
+    files by name, `templates` every chat template by the file or key that holds it.
     """
 
     digest: str
@@ -42,6 +43,7 @@ class Tokenizer:
     documents: Mapping[str, Mapping[str, Any]]
     templates: Mapping[str, str]
     template: str | None
+    beyond: tuple[str, ...] = ()
 
 
 ABSENT = Tokenizer(
@@ -77,15 +79,14 @@ def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
     templates = {**jinja, **inner_templates(settings)}
     for where, template in templates.items():
         defects += check_template(template, where)
-    size, vocabulary = None, None
+    size, vocabulary, beyond = None, None, dict[int, str]()
     if "tokenizer.json" in documents:
         with gather(defects):
-            size = _size(documents["tokenizer.json"])
+            ids = _ids(documents["tokenizer.json"])
+            size = max(ids) + 1
             vocabulary = _vocabulary(documents["tokenizer.json"])
-    if size is not None and embedding_rows is not None and size > embedding_rows:
-        found, expected = f"ids up to {size - 1}", f"ids below {embedding_rows}, the embedding's rows"
-        fix = "Use the tokenizer that this model was trained with, or resize its embedding."
-        defects.append(Defect(where="tokenizer.json", found=found, expected=expected, fix=fix))
+            beyond = _beyond(documents["tokenizer.json"], embedding_rows or size)
+            defects += _too_large(ids - beyond.keys(), embedding_rows or size)
     if defects:
         raise CheckpointError("The tokenizer cannot be used", defects)
     digest = hashlib.sha256(canonical([list(pair) for pair in digests])).hexdigest()
@@ -98,6 +99,7 @@ def read_tokenizer(folder: Folder, embedding_rows: int | None) -> Tokenizer:
         documents={name: document for name, document in documents.items() if name in _SETTINGS},
         templates=templates,
         template=chosen_template(jinja, settings),
+        beyond=tuple(beyond.values()),
     )
 
 
@@ -139,7 +141,15 @@ def _text(raw: bytes, name: str) -> str:
         raise refusal(name, f"bytes that are not UTF-8, at byte {error.start}", "text in UTF-8") from error
 
 
-def _size(document: Mapping[str, Any]) -> int:
+def _too_large(ids: set[int], rows: int) -> list[Defect]:
+    if not ids or max(ids) < rows:
+        return []
+    found, expected = f"ids up to {max(ids)}", f"ids below {rows}, the embedding's rows"
+    fix = "Use the tokenizer that this model was trained with, or resize its embedding."
+    return [Defect(where="tokenizer.json", found=found, expected=expected, fix=fix)]
+
+
+def _ids(document: Mapping[str, Any]) -> set[int]:
     model, added = document.get("model"), document.get("added_tokens", [])
     vocabulary = model.get("vocab") if isinstance(model, Mapping) else None
     if not isinstance(vocabulary, dict | list) or not vocabulary:
@@ -151,7 +161,16 @@ def _size(document: Mapping[str, Any]) -> int:
     wrong = next((each for each in ids if type(each) is not int or each < 0), None)
     if wrong is not None or None in ids:
         raise refusal("tokenizer.json", f"the token id {shown(wrong)}", "whole numbers from 0")
-    return int(max(ids)) + 1
+    return set(ids)
+
+
+def _beyond(document: Mapping[str, Any], rows: int) -> dict[int, str]:
+    """The special tokens with ids from `rows` on, which only a text that spells one of them reaches."""
+    return {
+        token["id"]: str(token.get("content"))
+        for token in document.get("added_tokens", [])
+        if token.get("special") is True and token["id"] >= rows
+    }
 
 
 def _vocabulary(document: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ class Forward:
         self.padding = padding
         self.label = label
         self.device = model.get_input_embeddings().weight.device
+        self.rows = model.get_input_embeddings().weight.shape[0]
         accepted = inspect.signature(model.forward).parameters
         self._keeps = "logits_to_keep" in accepted
         self._options: dict[str, Any] = {"use_cache": False} if "use_cache" in accepted else {}
@@ -58,6 +59,7 @@ class Forward:
     @torch.no_grad()
     def logits(self, sequences: Sequence[Sequence[int]], keep: int) -> Tensor:
         """Logits (B, keep, V) at the last `keep` positions of each sequence."""
+        self.assert_rows(sequences)
         ids_BT, mask_BT = pad_left(sequences, self.padding, self.device)
         options = dict(self._options)
         if self._keeps:
@@ -70,6 +72,15 @@ class Forward:
         self._check_shape(logits, len(sequences), positions)
         assert isinstance(logits, Tensor)
         return logits[:, -keep:]
+
+    def assert_rows(self, sequences: Sequence[Sequence[int]]) -> None:
+        """Raise ScoringError where a text spells a token that the model has no row for."""
+        largest = max((token for sequence in sequences for token in sequence), default=0)
+        if largest >= self.rows:
+            raise ScoringError(
+                f"{self.label}: a text has the token id {largest}, the model's embedding only {self.rows} rows",
+                fix="Take the special token that it spells out of the suite's texts.",
+            )
 
     def _check_shape(self, logits: Any, rows: int, positions: int) -> None:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

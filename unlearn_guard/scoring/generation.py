@@ -63,6 +63,7 @@ def generate(
     whose logits leave no distribution.
     """
     ends = _end_ids(forward.model, tokens)
+    forward.assert_rows(contexts)
     ids_BT, mask_BT = pad_left(contexts, forward.padding, forward.device)
     start = ids_BT.shape[1]
     stops = [_Stops(tokens.tokenizer, wanted.until, start)] if wanted.until else []

@@ -49,8 +49,9 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         self.truncated: set[str] = set()
         self._progress = progress
         pad = tokens.tokenizer.pad_token_id
-        # Padding is masked, so any id of the vocabulary will do.
-        padding = next((token for token in (pad, tokens.eos) if token is not None), 0)
+        # Padding is masked, so any id of the vocabulary will do that the model has a row for.
+        rows = model.get_input_embeddings().weight.shape[0]
+        padding = next((token for token in (pad, tokens.eos) if token is not None and token < rows), 0)
         self._forward = Forward(model, vocabulary=tokens.size, padding=padding, label=f"precision {precision}")
 
     @property

@@ -46,6 +46,15 @@ class OneBos:
         return self._tokenizer(text, **{**options, **begun})
 
 
+def _ordinary(tokenizer: Any) -> int:
+    """One more than the largest id that a text reaches without spelling out a special token.
+
+    A text model that shares a multimodal one's tokenizer has no row for the image's token.
+    """
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return max((number for number in tokenizer.get_vocab().values() if number not in special), default=-1) + 1
+
+
 class Tokens:
     """A tokenizer, and the ids of every text it was asked for.
 
@@ -55,7 +64,7 @@ class Tokens:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self.size = len(tokenizer)
+        self.size = _ordinary(tokenizer)
         self.eos: int | None = tokenizer.eos_token_id
         self.bos: int | None = tokenizer.bos_token_id
         self._pairs: dict[tuple[str, str], Pair] = {}
