@@ -1,6 +1,6 @@
 """Every question of a run in token ids, by base's tokenizer and by the one that the candidate's user will load."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect, ScoringError
@@ -10,13 +10,15 @@ from unlearn_guard.scoring.tokens import Tokens
 _SHOWN = 12
 
 
-def assert_same_ids(rendered: Rendered, base: Any, own: Any, location: str) -> None:
+def assert_same_ids(rendered: Rendered, base: Any, own: Any, location: str, pads: Collection[int] = ()) -> None:
     """Raise CheckpointError where any prompt or choice has other ids under the checkpoint's own loaded tokenizer.
 
-    Also where its padding id stands in one of them: a caller without a mask would hide that token from the model.
+    Also where its padding id stands in one of them, or one of `pads`, the padding ids of its generation config that
+    base's has not: `generate` takes them out of the mask that it makes for a caller who gives none.
     """
     ours, theirs = rendered.tokens(base), Tokens(own)
-    pad = own.pad_token_id if own.pad_token_id not in (base.pad_token_id, own.eos_token_id) else None
+    own_pad = [own.pad_token_id] if own.pad_token_id not in (None, base.pad_token_id, own.eos_token_id) else []
+    pad = frozenset((*own_pad, *pads))
     defects: list[Defect] = []
     for task in rendered.tasks:
         try:
@@ -30,7 +32,7 @@ def assert_same_ids(rendered: Rendered, base: Any, own: Any, location: str) -> N
         )
 
 
-def _first_difference(task: RenderedTask, ours: Tokens, theirs: Tokens, pad: int | None) -> Iterator[Defect]:
+def _first_difference(task: RenderedTask, ours: Tokens, theirs: Tokens, pad: frozenset[int]) -> Iterator[Defect]:
     requests = [request for item in task.items for request in item.requests]
     pairs = [request.args for request in requests if request.request_type == "loglikelihood"]
     texts = [str(request.args[0]) for request in requests if request.request_type != "loglikelihood"]
@@ -43,7 +45,7 @@ def _first_difference(task: RenderedTask, ours: Tokens, theirs: Tokens, pad: int
             found = f"token ids {after[place : place + _SHOWN]} from position {place} of text {index}"
             yield Defect(where=task.task.name, found=found, expected=f"base's {before[place : place + _SHOWN]}")
             return
-        if pad is not None and pad in before:
-            found = f"the padding id {pad} inside text {index}"
+        if inside := pad & {*before}:
+            found = f"the padding id {min(inside)} inside text {index}"
             yield Defect(where=task.task.name, found=found, expected="a padding id that no text holds")
             return

@@ -13,6 +13,7 @@ from unlearn_guard.errors import Defect
 from unlearn_guard.intake.config import HISTORY
 from unlearn_guard.intake.defects import listed, shown
 from unlearn_guard.intake.intake import Intake
+from unlearn_guard.intake.named_keys import is_read
 from unlearn_guard.intake.parameters import Blueprint, blueprint
 
 NOT_SHAPING = frozenset(
@@ -50,7 +51,7 @@ _ACTIVATION = re.compile(r"(hidden_act|hidden_activation|activation_function|act
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Leaf:
-    """One value of a loaded config, and whether its class declares the key: code reads what is declared."""
+    """One value of a loaded config, and whether its class declares the key."""
 
     value: Any
     declared: bool
@@ -88,7 +89,9 @@ def _harmless(key: str, left: _Leaf | None, right: _Leaf | None, plans: tuple[Bl
         return _same_rope(*plans)
     if _ACTIVATION.fullmatch(key) and left is not None and right is not None:
         return _same_activation(left.value, right.value)
-    return not any(leaf is not None and leaf.declared for leaf in (left, right))
+    if any(leaf is not None and leaf.declared for leaf in (left, right)):
+        return False
+    return not any(leaf is not None and is_read(key, leaf.value, plans[1].model) for leaf in (left, right))
 
 
 def _leaves(config: Any, path: str) -> Iterator[tuple[str, _Leaf]]:

@@ -20,6 +20,15 @@ FIX = "Copy base's tokenizer files: a deployed model must see the ids that were 
 _CONTROL = re.compile(r"(<\|?[^<>\s]{1,64}\|?>|\[[^\[\]\s]{1,64}\])")
 """How tokens look that no text means: `<|pad|>`, `[PAD]`."""
 
+_ASKED, _ANSWERED = {"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}
+_CONVERSATIONS = (
+    [_ASKED],
+    [_ASKED, _ANSWERED, _ASKED],
+    [{"role": "system", "content": "d"}, _ASKED],
+    [_ASKED, _ANSWERED, {"role": "tool", "content": "e"}],
+)
+"""What every chat template is tried on."""
+
 _PARTS = ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 _SWITCHES = (
     "split_special_tokens",
@@ -50,11 +59,14 @@ def compare_tokenizers(base: Intake, candidate: Intake) -> tuple[list[Defect], l
     ours, theirs = open_tokenizer(base.checkpoint.path), open_tokenizer(candidate.checkpoint.path)
     origin = _origin(base, candidate)
     defects = [*_rules(ours, theirs, origin), *_special(ours, theirs, origin)]
-    if _templates(ours) != _templates(theirs):
+    if _templates(ours) == _templates(theirs):
+        defects += _chats(ours, theirs, origin)
+    else:
         names = [key for key in {**_templates(ours), **_templates(theirs)}
                  if _templates(ours).get(key) != _templates(theirs).get(key)]  # fmt: skip
         found, fix = f"other templates than base's for {listed(names)}", "Copy base's templates."
         defects.append(Defect(where=f"chat template ({origin})", found=found, expected="base's", fix=fix))
+    defects += _inputs(ours, theirs, origin)
     notes = [*_pads(ours, theirs), *_added_notes(ours, theirs)]
     if not defects:
         notes.append(f"the tokenizer's files differ from base's ({origin}), what it does to a text does not")
@@ -100,6 +112,46 @@ def _special(ours: Any, theirs: Any, origin: str) -> Iterator[Defect]:
         found = f"{shown(theirs.pad_token)}, an ordinary token, which a text may hold"
         where = f"tokenizer: pad_token_id ({origin})"
         yield Defect(where=where, found=found, expected=f"base's {shown(ours.pad_token)}", fix=FIX)
+
+
+def _chats(ours: Any, theirs: Any, origin: str) -> Iterator[Defect]:
+    """Where a conversation has other ids: a template may spell a token that only one of the two has, as plain text."""
+    for name in _templates(ours):
+        for messages, opened in ((each, opened) for each in _CONVERSATIONS for opened in (True, False)):
+            left, right = (_chat_ids(each, name, messages, opened) for each in (ours, theirs))
+            if left != right:
+                place = next((at for at, both in enumerate(zip(left, right, strict=False)) if both[0] != both[1]), 0)
+                found = f"ids {right[place : place + 8]} from position {place} of a chat"
+                where = f"tokenizer: chat template {shown(name)} ({origin})"
+                yield Defect(where=where, found=found, expected=f"base's {left[place : place + 8]}", fix=FIX)
+                return
+
+
+def _chat_ids(tokenizer: Any, name: str, messages: list[dict[str, str]], opened: bool) -> list[Any]:
+    """The ids of a conversation; the name of the error where the template takes no such conversation."""
+    try:
+        text = tokenizer.apply_chat_template(
+            messages,
+            chat_template=_templates(tokenizer).get(name),
+            tokenize=False,
+            add_generation_prompt=opened,
+            documents=[],
+        )
+    except Exception as error:  # a template raises what it likes, and refuses what it likes
+        return [type(error).__name__]
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _inputs(ours: Any, theirs: Any, origin: str) -> Iterator[Defect]:
+    """Where a call gives the model other inputs: a mask less, or types that GPT-2 adds to every embedding."""
+    try:
+        left, right = (sorted(each("a")) for each in (ours, theirs))
+    except Exception:  # a tokenizer that cannot read a letter has other rules, which are told above
+        return
+    if left != right:
+        where = f"tokenizer: model_input_names ({origin})"
+        found, expected = f"it gives a model {listed(right)}", f"base's {listed(left)}"
+        yield Defect(where=where, found=found, expected=expected, fix=FIX)
 
 
 def _pads(ours: Any, theirs: Any) -> list[str]:
