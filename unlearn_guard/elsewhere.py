@@ -2,7 +2,9 @@
 
 Users load the dtype that the checkpoint declares, or one that their device is fast in; a run computes in one. A neuron
 can be off in float32 and on in bfloat16, so each forget task's sample is asked in every dtype of `DTYPES` and in the
-declared one, save the run's own. Only forgetting is asked: base's numbers, retention and attribution stay in the run's.
+declared one, save the run's own. 4-bit weights know two dtypes: `load_in_4bit` leaves the rest of a model in the
+declared one and multiplies in `bnb_4bit_compute_dtype`, so these mixtures are asked too. Only forgetting is asked:
+base's numbers, retention and attribution stay in the run's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +29,8 @@ PRECISIONS = (FULL, "nf4")
 
 DTYPES = ("float16", "bfloat16", "float32")
 
+_IN = "-in-"
+
 
 @dataclass(kw_only=True)
 class Elsewhere:
@@ -49,9 +53,14 @@ class Elsewhere:
         """What is asked besides the run's own dtype; the declared one first."""
         return tuple(each for each in dict.fromkeys((self.declared, *DTYPES)) if each != _name(self.bench.placement))
 
+    def settings(self, precision: str) -> tuple[str, ...]:
+        """What is asked at a precision: dtypes, and for 4-bit weights `COMPUTE-in-DECLARED` too."""
+        mixed = [f"{each}{_IN}{self.declared}" for each in DTYPES if each != self.declared and precision != FULL]
+        return (*self.dtypes, *mixed)
+
     def stages(self, precisions: Sequence[str]) -> int:
         """How many steps a progress bar has to plan."""
-        return len(self.dtypes) * sum(each in PRECISIONS for each in precisions)
+        return sum(len(self.settings(each)) for each in precisions if each in PRECISIONS)
 
     def measure(
         self, precisions: Sequence[str], artifacts: Mapping[str, Intake], scores: Sequence[TaskScore]
@@ -68,7 +77,7 @@ class Elsewhere:
         for precision in (each for each in PRECISIONS if each in precisions and sampled):
             asked = [
                 score
-                for dtype in self.dtypes
+                for dtype in self.settings(precision)
                 for score in self._ask(dtype, precision, artifacts.get(precision), sampled)
             ]
             self.scores += asked
@@ -152,7 +161,9 @@ class Elsewhere:
     def _bench(self, dtype: str, sampled: Sequence[RenderedTask]) -> Bench:
         import torch
 
-        placement = Placement(device_map=self.bench.placement.device_map, dtype=getattr(torch, dtype))
+        products, _, rest = dtype.rpartition(_IN)
+        compute = getattr(torch, products) if products else None
+        placement = Placement(device_map=self.bench.placement.device_map, dtype=getattr(torch, rest), compute=compute)
         rendered = _with_tasks(self.bench.rendered, sampled)
         return replace(self.bench, placement=placement, rendered=rendered, home=self.bench)
 
@@ -211,4 +222,5 @@ def _who(who: str, dtype: str) -> str:
 
 
 def _name(placement: Placement) -> str:
-    return str(placement.dtype).removeprefix("torch.")
+    dtype = str(placement.dtype).removeprefix("torch.")
+    return dtype if placement.compute is None else f"{str(placement.compute).removeprefix('torch.')}{_IN}{dtype}"

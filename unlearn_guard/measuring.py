@@ -145,7 +145,8 @@ class Bench:
     def engine(self) -> dict[str, Any]:
         """What computes: device, dtype and every version."""
         device, dtype = self.placement.device_map, str(self.placement.dtype)
-        return {"device": device, "dtype": dtype, "versions": versions()}
+        products = {} if self.placement.compute is None else {"compute": str(self.placement.compute)}
+        return {"device": device, "dtype": dtype, **products, "versions": versions()}
 
     @contextmanager
     def loaded(self, precision: str, intake: Intake, artifact: Intake | None) -> Iterator[Any]:

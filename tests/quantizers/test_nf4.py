@@ -51,6 +51,23 @@ def test_logits_are_those_of_the_dequantized_weights_in_fp32(
     assert torch.allclose(found, expected, atol=1e-5, rtol=0)
 
 
+def test_products_in_one_dtype_and_the_rest_in_another(quantized: Checkpoint, prompts: torch.Tensor) -> None:
+    """By hand: each layer's input and dequantized weight are rounded to bf16, and its output goes on in fp32."""
+    placement = Placement(device_map="cpu", dtype=torch.float32, compute=torch.bfloat16)
+    model = NF4().load(quantized, placement)
+    seen: dict[str, torch.Tensor] = {}
+    layer = model.model.layers[0].mlp.up_proj
+    layer.register_forward_hook(lambda _, given, out: seen.update(given=given[0], out=out))
+    with torch.inference_mode():
+        assert model(prompts).logits.dtype is torch.float32
+    weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).bfloat16()
+    expected = (seen["given"].bfloat16() @ weight.T).float()
+    assert seen["given"].dtype is seen["out"].dtype is torch.float32
+    assert not torch.equal(seen["given"], seen["given"].bfloat16().float())
+    assert torch.allclose(seen["out"], expected, atol=1e-2, rtol=1e-2)
+    assert torch.equal(seen["out"], seen["out"].bfloat16().float())
+
+
 def test_a_second_forward_gives_the_same_logits(
     quantized: Checkpoint, placement: Placement, prompts: torch.Tensor
 ) -> None:

@@ -70,7 +70,7 @@ class NF4:
         return Checkpoint(path=out, digest=directory_digest(out), precision=self.name, method=checkpoint.method)
 
     def load(self, checkpoint: Checkpoint, placement: Placement) -> "PreTrainedModel":
-        """The saved codes, computing in the placement's dtype.
+        """The saved codes, computing in the placement's dtype, or products in its `compute` and the rest in its dtype.
 
         On a CPU with bf16 instructions bitsandbytes would, in inference mode, round activations and
         block scales to bf16 without being asked, so that scores depend on the machine; that kernel is
@@ -93,7 +93,7 @@ class NF4:
             if parameter.is_floating_point():  # transformers leaves them in the dtype they were saved in
                 parameter.data = parameter.data.to(placement.dtype)
         for layer in layers:
-            layer.compute_dtype = placement.dtype
+            layer.compute_dtype = placement.compute or placement.dtype
             layer.compute_type_is_set = True
             layer.support_avx512bf16_for_cpu = False
             if layer.weight.quant_state.quant_type != self.name:

@@ -38,11 +38,13 @@ class Calibration:
 class Placement:
     """Where a model runs and in which dtype its activations are.
 
-    `device_map` is what accelerate takes; `dtype` may be "auto", the dtype that the checkpoint is stored in.
+    `device_map` is what accelerate takes; `dtype` may be "auto", the dtype that the checkpoint is stored in. `compute`
+    is the dtype of the products with 4-bit weights where it is another one, as with `bnb_4bit_compute_dtype`.
     """
 
     device_map: str
     dtype: "torch.dtype | str"
+    compute: "torch.dtype | None" = None
 
 
 @runtime_checkable
