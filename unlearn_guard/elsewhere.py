@@ -109,7 +109,7 @@ class Elsewhere:
         self, dtype: str, precision: str, artifact: Intake | None, sampled: Sequence[RenderedTask]
     ) -> list[TaskScore]:
         """The candidate's answers in one dtype; without those that nobody could have, as base overflows there too."""
-        bench = self._bench(dtype, sampled)
+        bench = self._bench(dtype, precision, sampled)
         try:
             scores = list(bench.score(_who("candidate", dtype), self.candidate, precision, _tasks(bench), artifact))
         except NonFiniteError:
@@ -120,7 +120,7 @@ class Elsewhere:
 
     def _finite(self, dtype: str, precision: str, artifact: Intake | None, each: RenderedTask) -> tuple[TaskScore, ...]:
         """The answers to those items of a task that have one, where base overflows as well."""
-        bench = self._bench(dtype, [each])
+        bench = self._bench(dtype, precision, [each])
         finite = self._answerable(bench, precision, artifact, each)
         left_out = len(each.items) - len(finite)
         if left_out and self._base_is_finite(bench, precision):
@@ -136,7 +136,7 @@ class Elsewhere:
             )
         if not finite:
             return ()
-        bench = self._bench(dtype, [only(each, finite)])
+        bench = self._bench(dtype, precision, [only(each, finite)])
         return bench.score(_who("candidate", dtype), self.candidate, precision, _tasks(bench), artifact)
 
     def _answerable(self, bench: Bench, precision: str, artifact: Intake | None, each: RenderedTask) -> tuple[str, ...]:
@@ -158,12 +158,18 @@ class Elsewhere:
             return False
         return True
 
-    def _bench(self, dtype: str, sampled: Sequence[RenderedTask]) -> Bench:
+    def _bench(self, dtype: str, precision: str, sampled: Sequence[RenderedTask]) -> Bench:
         import torch
 
         products, _, rest = dtype.rpartition(_IN)
-        compute = getattr(torch, products) if products else None
-        placement = Placement(device_map=self.bench.placement.device_map, dtype=getattr(torch, rest), compute=compute)
+        # Who loads in a dtype other than the declared one has its weights rounded to it before they are quantized.
+        rounded = precision != FULL and rest in ("float16", "bfloat16") and rest != self.declared
+        placement = Placement(
+            device_map=self.bench.placement.device_map,
+            dtype=getattr(torch, rest),
+            compute=getattr(torch, products) if products else None,
+            cast=getattr(torch, rest) if rounded else "auto",
+        )
         rendered = _with_tasks(self.bench.rendered, sampled)
         return replace(self.bench, placement=placement, rendered=rendered, home=self.bench)
 

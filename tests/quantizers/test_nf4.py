@@ -51,6 +51,18 @@ def test_logits_are_those_of_the_dequantized_weights_in_fp32(
     assert torch.allclose(found, expected, atol=1e-5, rtol=0)
 
 
+def test_weights_are_rounded_first_where_a_user_s_loading_does(source: Checkpoint, tmp_path: Path) -> None:
+    """The codes of the weights in bf16, as `from_pretrained(dtype=torch.bfloat16, load_in_4bit)` chooses them."""
+    placement = Placement(device_map="cpu", dtype=torch.bfloat16, cast=torch.bfloat16)
+    made = load_file(NF4().quantize(source, NOTHING, tmp_path, placement).path / "model.safetensors")
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    user = AutoModelForCausalLM.from_pretrained(source.path, dtype=torch.bfloat16, quantization_config=config)
+    for name in linear_shapes(source.path):
+        weight = user.get_submodule(name).weight
+        assert torch.equal(made[f"{name}.weight"].flatten(), weight.data.flatten())
+        assert torch.equal(made[f"{name}.weight.absmax"], weight.quant_state.absmax)
+
+
 def test_products_in_one_dtype_and_the_rest_in_another(quantized: Checkpoint, prompts: torch.Tensor) -> None:
     """By hand: each layer's input and dequantized weight are rounded to bf16, and its output goes on in fp32."""
     placement = Placement(device_map="cpu", dtype=torch.float32, compute=torch.bfloat16)

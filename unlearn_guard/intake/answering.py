@@ -106,8 +106,9 @@ def padding_ids(base: Intake, candidate: Intake) -> frozenset[int]:
     """
     ours, theirs = _settings(base), _settings(candidate)
     pad = theirs.get("pad_token_id")
-    masks = isinstance(pad, int) and pad not in _ids(theirs.get("eos_token_id"))
-    return frozenset({pad} if masks and pad != ours.get("pad_token_id") else ())
+    if not isinstance(pad, int) or pad == ours.get("pad_token_id") or pad in _ids(theirs.get("eos_token_id")):
+        return frozenset()
+    return frozenset({pad})
 
 
 def _bends(key: str, ours: Any, theirs: Any) -> bool:

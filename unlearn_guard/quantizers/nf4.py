@@ -59,14 +59,13 @@ class NF4:
             bnb_4bit_compute_dtype=placement.dtype,
         )
         # "auto": what is not quantized is saved in the dtype it came in, bit for bit.
-        model = load_model(
-            checkpoint.path, Placement(device_map=placement.device_map, dtype="auto"), quantization_config=config
-        )
+        loading = Placement(device_map=placement.device_map, dtype=placement.cast)
+        model = load_model(checkpoint.path, loading, quantization_config=config)
         taken = experts.take_out(model, coverage(checkpoint.path).experts)
         model.save_pretrained(out, save_original_format=False)
         experts.write(taken, out)
         del model
-        _assert_codes(checkpoint, out)
+        _assert_codes(checkpoint, out, placement.cast)
         return Checkpoint(path=out, digest=directory_digest(out), precision=self.name, method=checkpoint.method)
 
     def load(self, checkpoint: Checkpoint, placement: Placement) -> "PreTrainedModel":
@@ -106,7 +105,7 @@ class NF4:
         return model
 
 
-def _assert_codes(source: Checkpoint, written: Path) -> None:
+def _assert_codes(source: Checkpoint, written: Path, cast: torch.dtype | str = "auto") -> None:
     """Every packed code and block scale is what `quantize_4bit` makes of the source; the rest is the source's."""
     from bitsandbytes.functional import quantize_4bit
 
@@ -114,6 +113,7 @@ def _assert_codes(source: Checkpoint, written: Path) -> None:
     found = coverage(source.path)
     for name in found.units:
         weight = read_weight(source_files, name, found)
+        weight = weight if isinstance(cast, str) else weight.to(cast)
         if name in found.experts:
             codes, absmax = experts.pack(weight)
         else:
