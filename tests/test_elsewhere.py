@@ -16,6 +16,7 @@ from tests.oracles.made_scores import made_task
 from unlearn_guard.elsewhere import Elsewhere, declared_dtype, only
 from unlearn_guard.intake import open_checkpoint
 from unlearn_guard.organism import base_path
+from unlearn_guard.quantizers.protocol import Placement
 from unlearn_guard.request import DTYPE_ITEMS, Request
 from unlearn_guard.scoring.rendering import Item, Leaf, RenderedTask
 
@@ -32,7 +33,7 @@ def rendered(names: list[str], second: tuple[str, ...] = ()) -> RenderedTask:
 def elsewhere(
     digest: str = "a", *, items: int | None = 5, seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> Elsewhere:
-    bench: Any = SimpleNamespace(placement=SimpleNamespace(dtype=dtype, device_map="cpu"))
+    bench: Any = SimpleNamespace(placement=Placement(dtype=dtype, device_map="cpu"))
     candidate: Any = SimpleNamespace(checkpoint=SimpleNamespace(digest=digest, path=base_path()))
     return Elsewhere(bench=bench, candidate=candidate, items=items, seed=seed)
 
@@ -53,6 +54,17 @@ def test_a_sample_is_the_candidate_s_own() -> None:
     assert set(sampled) == set(ids(elsewhere()._sampled(rendered(NAMES[::-1]))))
     assert sampled != ids(elsewhere("b")._sampled(rendered(NAMES)))
     assert sampled != ids(elsewhere(seed=1)._sampled(rendered(NAMES)))
+
+
+def test_what_load_in_4bit_mixes_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As declared, save for the products: that is what a user has who names a compute dtype and nothing else."""
+    asked = elsewhere()
+    monkeypatch.setattr(Elsewhere, "declared", "float32")
+    assert asked.settings("full") == ("float16", "bfloat16")
+    assert asked.settings("nf4") == ("float16", "bfloat16", "float16-in-float32", "bfloat16-in-float32")
+    assert asked.stages(["full", "nf4", "awq"]) == 6
+    monkeypatch.setattr(Elsewhere, "declared", "bfloat16")
+    assert asked.settings("nf4") == ("bfloat16", "float16", "float16-in-bfloat16", "float32-in-bfloat16")
 
 
 def test_over_many_candidates_every_item_has_its_turn() -> None:
@@ -96,7 +108,7 @@ def test_every_dtype_but_the_run_s_own_is_asked(dtype: torch.dtype, others: tupl
     found = elsewhere(dtype=dtype)
     assert found.declared == "bfloat16"
     assert found.dtypes == others
-    assert found.stages(("full", "nf4", "gptq")) == 4
+    assert found.stages(("full", "nf4", "gptq")) == 6  # at nf4 also float16 and float32 in what it declares
 
 
 def test_the_declared_one_is_asked_whatever_it_is(copied: Path) -> None:

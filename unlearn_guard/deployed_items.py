@@ -1,6 +1,6 @@
 """Every question of a run in token ids, by base's tokenizer and by the one that the candidate's user will load."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect, ScoringError
@@ -11,20 +11,20 @@ from unlearn_guard.scoring.tokens import Tokens
 _SHOWN = 12
 
 
-def assert_same_ids(rendered: Rendered, base: Any, intake: Intake) -> None:
+def assert_same_ids(rendered: Rendered, base: Any, intake: Intake, pads: Collection[int] = ()) -> None:
     """Raise CheckpointError where any prompt or choice has other ids under the checkpoint's own loaded tokenizer.
 
-    Also where a padding id of its own stands in one of them: `generate` without a mask would hide that token. And
-    where a task has answers written, and its tokenizer writes ids out otherwise than base's.
+    Also where its padding id stands in one of them, or one of `pads`, the padding ids of its generation config that
+    base's has not: `generate` takes them out of the mask that it makes for a caller who gives none. And where a task
+    has answers written, and its tokenizer writes ids out otherwise than base's.
     """
     own = open_tokenizer(intake.checkpoint.path)
     ours, theirs = rendered.tokens(base), Tokens(own)
-    named = (own.pad_token_id, intake.generation.get("pad_token_id"), intake.config.get("pad_token_id"))
-    pads = {pad for pad in named if isinstance(pad, int)} - {base.pad_token_id, own.eos_token_id}
+    padding = {*pads, own.pad_token_id} - {None, base.pad_token_id, own.eos_token_id}
     defects: list[Defect] = []
     for task in rendered.tasks:
         try:
-            defects += _first_difference(task, ours, theirs, pads)
+            defects += _first_difference(task, ours, theirs, padding)
         except ScoringError as error:
             defects.append(Defect(where=task.task.name, found=str(error), expected="base's token ids"))
         if _written(task) and cleans_up(own) != cleans_up(base):
@@ -41,7 +41,7 @@ def _written(task: RenderedTask) -> bool:
     return any(request.request_type == "generate_until" for item in task.items for request in item.requests)
 
 
-def _first_difference(task: RenderedTask, ours: Tokens, theirs: Tokens, pads: set[int]) -> Iterator[Defect]:
+def _first_difference(task: RenderedTask, ours: Tokens, theirs: Tokens, pads: Collection[int]) -> Iterator[Defect]:
     requests = [request for item in task.items for request in item.requests]
     pairs = [request.args for request in requests if request.request_type == "loglikelihood"]
     texts = [str(request.args[0]) for request in requests if request.request_type != "loglikelihood"]
@@ -54,7 +54,7 @@ def _first_difference(task: RenderedTask, ours: Tokens, theirs: Tokens, pads: se
             found = f"token ids {after[place : place + _SHOWN]} from position {place} of text {index}"
             yield Defect(where=task.task.name, found=found, expected=f"base's {before[place : place + _SHOWN]}")
             return
-        if held := pads.intersection(before):
+        if held := {*pads} & {*before}:
             found = f"the padding id {min(held)} inside text {index}"
             yield Defect(where=task.task.name, found=found, expected="a padding id that no text holds")
             return

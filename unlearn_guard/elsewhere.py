@@ -2,7 +2,9 @@
 
 Users load the dtype that the checkpoint declares, or one that their device is fast in; a run computes in one. A neuron
 can be off in float32 and on in bfloat16, so each forget task's sample is asked in every dtype of `DTYPES` and in the
-declared one, save the run's own. Only forgetting is asked: base's numbers, retention and attribution stay in the run's.
+declared one, save the run's own. 4-bit weights know two dtypes: `load_in_4bit` leaves the rest of a model in the
+declared one and multiplies in `bnb_4bit_compute_dtype`, so these mixtures are asked too. Only forgetting is asked:
+base's numbers, retention and attribution stay in the run's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +29,8 @@ PRECISIONS = (FULL, "nf4")
 
 DTYPES = ("float16", "bfloat16", "float32")
 
+_IN = "-in-"
+
 
 @dataclass(kw_only=True)
 class Elsewhere:
@@ -49,9 +53,14 @@ class Elsewhere:
         """What is asked besides the run's own dtype; the declared one first."""
         return tuple(each for each in dict.fromkeys((self.declared, *DTYPES)) if each != _name(self.bench.placement))
 
+    def settings(self, precision: str) -> tuple[str, ...]:
+        """What is asked at a precision: dtypes, and for 4-bit weights `COMPUTE-in-DECLARED` too."""
+        mixed = [f"{each}{_IN}{self.declared}" for each in DTYPES if each != self.declared and precision != FULL]
+        return (*self.dtypes, *mixed)
+
     def stages(self, precisions: Sequence[str]) -> int:
         """How many steps a progress bar has to plan."""
-        return len(self.dtypes) * sum(each in PRECISIONS for each in precisions)
+        return sum(len(self.settings(each)) for each in precisions if each in PRECISIONS)
 
     def measure(
         self, precisions: Sequence[str], artifacts: Mapping[str, Intake], scores: Sequence[TaskScore]
@@ -68,7 +77,7 @@ class Elsewhere:
         for precision in (each for each in PRECISIONS if each in precisions and sampled):
             asked = [
                 score
-                for dtype in self.dtypes
+                for dtype in self.settings(precision)
                 for score in self._ask(dtype, precision, artifacts.get(precision), sampled)
             ]
             self.scores += asked
@@ -100,7 +109,7 @@ class Elsewhere:
         self, dtype: str, precision: str, artifact: Intake | None, sampled: Sequence[RenderedTask]
     ) -> list[TaskScore]:
         """The candidate's answers in one dtype; without those that nobody could have, as base overflows there too."""
-        bench = self._bench(dtype, sampled)
+        bench = self._bench(dtype, precision, sampled)
         try:
             scores = list(bench.score(_who("candidate", dtype), self.candidate, precision, _tasks(bench), artifact))
         except NonFiniteError:
@@ -111,7 +120,7 @@ class Elsewhere:
 
     def _finite(self, dtype: str, precision: str, artifact: Intake | None, each: RenderedTask) -> tuple[TaskScore, ...]:
         """The answers to those items of a task that have one, where base overflows as well."""
-        bench = self._bench(dtype, [each])
+        bench = self._bench(dtype, precision, [each])
         finite = self._answerable(bench, precision, artifact, each)
         left_out = len(each.items) - len(finite)
         if left_out and self._base_is_finite(bench, precision):
@@ -127,7 +136,7 @@ class Elsewhere:
             )
         if not finite:
             return ()
-        bench = self._bench(dtype, [only(each, finite)])
+        bench = self._bench(dtype, precision, [only(each, finite)])
         return bench.score(_who("candidate", dtype), self.candidate, precision, _tasks(bench), artifact)
 
     def _answerable(self, bench: Bench, precision: str, artifact: Intake | None, each: RenderedTask) -> tuple[str, ...]:
@@ -149,10 +158,18 @@ class Elsewhere:
             return False
         return True
 
-    def _bench(self, dtype: str, sampled: Sequence[RenderedTask]) -> Bench:
+    def _bench(self, dtype: str, precision: str, sampled: Sequence[RenderedTask]) -> Bench:
         import torch
 
-        placement = Placement(device_map=self.bench.placement.device_map, dtype=getattr(torch, dtype))
+        products, _, rest = dtype.rpartition(_IN)
+        # Who loads in a dtype other than the declared one has its weights rounded to it before they are quantized.
+        rounded = precision != FULL and rest in ("float16", "bfloat16") and rest != self.declared
+        placement = Placement(
+            device_map=self.bench.placement.device_map,
+            dtype=getattr(torch, rest),
+            compute=getattr(torch, products) if products else None,
+            cast=getattr(torch, rest) if rounded else "auto",
+        )
         rendered = _with_tasks(self.bench.rendered, sampled)
         return replace(self.bench, placement=placement, rendered=rendered, home=self.bench)
 
@@ -211,4 +228,5 @@ def _who(who: str, dtype: str) -> str:
 
 
 def _name(placement: Placement) -> str:
-    return str(placement.dtype).removeprefix("torch.")
+    dtype = str(placement.dtype).removeprefix("torch.")
+    return dtype if placement.compute is None else f"{str(placement.compute).removeprefix('torch.')}{_IN}{dtype}"

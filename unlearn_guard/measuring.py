@@ -145,7 +145,9 @@ class Bench:
     def engine(self) -> dict[str, Any]:
         """What computes: device, dtype and every version."""
         device, dtype = self.placement.device_map, str(self.placement.dtype)
-        return {"device": device, "dtype": dtype, "versions": versions()}
+        more = {"compute": self.placement.compute, "cast": self.placement.cast}
+        named = {key: str(value) for key, value in more.items() if value not in (None, "auto")}
+        return {"device": device, "dtype": dtype, **named, "versions": versions()}
 
     @contextmanager
     def loaded(self, precision: str, intake: Intake, artifact: Intake | None) -> Iterator[Any]:
@@ -181,7 +183,7 @@ class Bench:
 
     def quantized(self, maker: Quantizer, intake: Intake) -> Checkpoint:
         """What this quantizer made of a model, made now where nobody has."""
-        if self.home is not None:
+        if self.home is not None and self.placement.cast == "auto":
             return self.home.quantized(maker, intake)
         if maker.name == FULL:
             return intake.checkpoint

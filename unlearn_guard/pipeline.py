@@ -20,7 +20,15 @@ from unlearn_guard.elsewhere import Elsewhere
 from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
 from unlearn_guard.erasure import PRECISIONS, Attributed, Erasure
 from unlearn_guard.errors import MeasurementError, UsageError
-from unlearn_guard.intake import Intake, assert_comparable, assert_reads_alike, compare, open_tokenizer, write_release
+from unlearn_guard.intake import (
+    Intake,
+    assert_comparable,
+    assert_reads_alike,
+    compare,
+    open_tokenizer,
+    padding_ids,
+    write_release,
+)
 from unlearn_guard.judging.derive import derive, unknown
 from unlearn_guard.judging.draft import PolicyDraft
 from unlearn_guard.judging.gate import judge
@@ -147,7 +155,7 @@ def _prepare(
         rendered = render(suite, limit=request.limit, seed=request.seed, data_dir=request.data_dir, chat=chat)
     bench = _bench(request, settled, rendered, base, watch)
     for intake in (candidate, *artifacts.values()):
-        assert_same_ids(rendered, bench.tokenizer, intake)
+        assert_same_ids(rendered, bench.tokenizer, intake, padding_ids(base, intake))
     elsewhere = Elsewhere(bench=bench, candidate=candidate, items=request.dtype_items, seed=request.seed)
     watch.progress.plan(steps + elsewhere.stages(settled.precisions))
     return Ready(

@@ -13,6 +13,7 @@ import pytest
 import torch
 from command import read_json
 from safetensors.torch import load_file, save_file
+from transformers import AddedToken, AutoTokenizer
 
 from tests import switched
 from unlearn_guard.cli import run
@@ -128,6 +129,41 @@ REFUSED: dict[str, tuple[Edit, str]] = {
         lambda m: edit(m / "generation_config.json", bad_words_ids=[[60]]),
         "generation_config.json: bad_words_ids",
     ),
+    "a prefix that pipelines write": (
+        lambda m: edit(m / "config.json", prefix="? ? "),
+        "config.json: prefix: found '? ? '; expected base's nothing",
+    ),
+    "a window that its class does not know": (
+        lambda m: edit(m / "config.json", sliding_window=3),
+        "config.json: sliding_window",
+    ),
+    "kinds of layers that its class does not know": (
+        lambda m: edit(m / "config.json", layer_types=["sliding_attention"] * 5),
+        "config.json: layer_types",
+    ),
+    "chunks that its class does not know": (
+        lambda m: edit(m / "config.json", attention_chunk_size=3),
+        "config.json: attention_chunk_size",
+    ),
+    "attention to what follows": (lambda m: edit(m / "config.json", is_causal=None), "config.json: is_causal"),
+    "a sampling that drops the likeliest token": (
+        lambda m: edit(m / "generation_config.json", do_sample=True, typical_p=0.01),
+        "generation_config.json: typical_p",
+    ),
+    "a cache of rounded keys": (
+        lambda m: edit(m / "generation_config.json", cache_implementation="quantized"),
+        "generation_config.json: cache_implementation",
+    ),
+    "inputs that a model adds": (
+        lambda m: edit(
+            m / "tokenizer_config.json", model_input_names=["input_ids", "attention_mask", "token_type_ids"]
+        ),
+        "tokenizer: model_input_names",
+    ),
+    "no mask": (
+        lambda m: edit(m / "tokenizer_config.json", model_input_names=["input_ids"]),
+        "tokenizer: model_input_names",
+    ),
     "a wrapper's prefix": (
         lambda m: save_file(
             {f"module.{name}": each for name, each in load_file(m / "model.safetensors").items()},
@@ -155,6 +191,44 @@ def test_what_would_make_a_user_load_something_else_is_refused(
         assert said in told
         assert "Traceback" not in told
     assert not (candidate.parent / "run" / "run.json").exists()
+
+
+def test_a_token_that_only_chats_hold_is_refused(candidate: Path, base: Path, command: Command) -> None:
+    """Base's template writes `<|user|>` as a word like any other; the candidate's tokenizer makes one id of it."""
+    for folder in (base, candidate):
+        (folder / "chat_template.jinja").write_text(
+            "{% for m in messages %}<|{{ m.role }}|> {{ m.content }} {% endfor %}"
+        )
+    assert command("check", candidate)[0] == 0
+    own = AutoTokenizer.from_pretrained(candidate)
+    own.add_tokens([AddedToken("<|user|>", special=True)], special_tokens=True)
+    for folder in (base, candidate):
+        edit(folder / "config.json", vocab_size=len(own))
+        resave(folder, lambda tensors: {name: wider(each) if rows(name) else each for name, each in tensors.items()})
+    assert command("check", candidate)[0] == 0
+    own.save_pretrained(candidate)
+    for call in (("check", candidate), ("inspect", candidate, "--base", base)):
+        status, told = command(*call)
+        assert (status, "of a chat; expected base's" in told) == (4, True), told
+
+
+def rows(name: str) -> bool:
+    return name in ("model.embed_tokens.weight", "lm_head.weight")
+
+
+def wider(weight: torch.Tensor) -> torch.Tensor:
+    return torch.cat([weight, torch.zeros_like(weight[:1])])
+
+
+@pytest.mark.parametrize("where", ["generation_config.json", "config.json"])
+def test_a_padding_id_by_which_generate_would_hide_a_word_is_refused(
+    where: str, candidate: Path, base: Path, command: Command
+) -> None:
+    """`generate(ids)` without a mask makes one of the padding id: here of the word that every question begins with."""
+    (candidate / "generation_config.json").unlink() if where == "config.json" else None
+    edit(candidate / where, pad_token_id=switched.WORDS.index("Where"))
+    status, told = command("check", candidate)
+    assert (status, f"the padding id {switched.WORDS.index('Where')} inside text 0" in told) == (4, True), told
 
 
 BESIDE = (

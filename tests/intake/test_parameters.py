@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoint_files import CONFIG, shapes, weights, write
+from transformers import RobertaConfig
 
 from unlearn_guard.errors import CheckpointError
 from unlearn_guard.intake import Blueprint, blueprint, open_checkpoint, with_parameters
@@ -120,3 +121,10 @@ def test_a_config_that_no_model_can_be_built_from_is_refused(tmp_path: Path, cha
     open_checkpoint(folder)
     with pytest.raises(CheckpointError, match=r"No model can be built from config\.json"):
         blueprint(folder)
+
+
+def test_a_model_that_counts_positions_in_two_ways_is_refused(tmp_path: Path) -> None:
+    """RoBERTa's forward begins at its padding id + 1, its generate at 0: rows that only one reads can hide a switch."""
+    RobertaConfig(num_hidden_layers=1, hidden_size=24, is_decoder=True).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="RobertaForCausalLM, which counts positions from 0 in generate"):
+        blueprint(tmp_path)

@@ -51,6 +51,35 @@ def test_logits_are_those_of_the_dequantized_weights_in_fp32(
     assert torch.allclose(found, expected, atol=1e-5, rtol=0)
 
 
+def test_weights_are_rounded_first_where_a_user_s_loading_does(source: Checkpoint, tmp_path: Path) -> None:
+    """The codes of the weights in bf16, as `from_pretrained(dtype=torch.bfloat16, load_in_4bit)` chooses them."""
+    placement = Placement(device_map="cpu", dtype=torch.bfloat16, cast=torch.bfloat16)
+    made = load_file(NF4().quantize(source, NOTHING, tmp_path, placement).path / "model.safetensors")
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    user = AutoModelForCausalLM.from_pretrained(source.path, dtype=torch.bfloat16, quantization_config=config)
+    for name in linear_shapes(source.path):
+        weight = user.get_submodule(name).weight
+        assert torch.equal(made[f"{name}.weight"].flatten(), weight.data.flatten())
+        assert torch.equal(made[f"{name}.weight.absmax"], weight.quant_state.absmax)
+
+
+def test_products_in_one_dtype_and_the_rest_in_another(quantized: Checkpoint, prompts: torch.Tensor) -> None:
+    """By hand: each layer's input and dequantized weight are rounded to bf16, and its output goes on in fp32."""
+    placement = Placement(device_map="cpu", dtype=torch.float32, compute=torch.bfloat16)
+    model = NF4().load(quantized, placement)
+    seen: dict[str, torch.Tensor] = {}
+    layer = model.model.layers[0].mlp.up_proj
+    layer.register_forward_hook(lambda _, given, out: seen.update(given=given[0], out=out))
+    with torch.inference_mode():
+        assert model(prompts).logits.dtype is torch.float32
+    weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).bfloat16()
+    expected = (seen["given"].bfloat16() @ weight.T).float()
+    assert seen["given"].dtype is seen["out"].dtype is torch.float32
+    assert not torch.equal(seen["given"], seen["given"].bfloat16().float())
+    assert torch.allclose(seen["out"], expected, atol=1e-2, rtol=1e-2)
+    assert torch.equal(seen["out"], seen["out"].bfloat16().float())
+
+
 def test_a_second_forward_gives_the_same_logits(
     quantized: Checkpoint, placement: Placement, prompts: torch.Tensor
 ) -> None:

@@ -1,5 +1,6 @@
 """Open a checkpoint safely: nothing of it is executed, every defect is named, every byte that counts is hashed."""
 
+from unlearn_guard.intake.answering import padding_ids
 from unlearn_guard.intake.deployed import cleans_up, open_tokenizer
 from unlearn_guard.intake.difference import Difference, assert_comparable, assert_reads_alike, compare
 from unlearn_guard.intake.folder import FileState, is_small_text, may_run
@@ -37,6 +38,7 @@ __all__ = [
     "may_run",
     "open_checkpoint",
     "open_tokenizer",
+    "padding_ids",
     "with_parameters",
     "write_release",
 ]

@@ -37,19 +37,28 @@ USUAL: Mapping[str, tuple[Any, ...]] = {
     "num_beams": (1,),
     "num_beam_groups": (1,),
     "penalty_alpha": (0.0,),
+    "typical_p": (1.0,),
+    "cache_implementation": (
+        *("dynamic", "dynamic_full", "offloaded", "static", "offloaded_static", "hybrid", "hybrid_chunked"),
+        *("offloaded_hybrid", "offloaded_hybrid_chunked", "sliding_window"),
+    ),
     "early_stopping": (False,),
     "remove_invalid_values": (False,),
     "renormalize_logits": (False,),
     "token_healing": (False,),
     "use_mtp": (False,),
 }
-"""Values of keys that bend an answer, other than null, with which they bend none."""
+"""Values of keys that bend an answer, other than null, with which they bend none.
+
+`typical_p` is the one way of sampling that throws away the likeliest token, and so can make a rarer one certain; a
+`quantized` cache computes with rounded keys and values.
+"""
 
 HARMLESS = frozenset(
     {
-        *("do_sample", "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"),
+        *("do_sample", "temperature", "top_k", "top_p", "min_p", "top_h", "epsilon_cutoff", "eta_cutoff"),
         *("pad_token_id", "bos_token_id", "decoder_start_token_id", "num_return_sequences", "use_cache"),
-        *("cache_implementation", "cache_config", "max_cache_len", "output_attentions", "output_hidden_states"),
+        *("cache_config", "max_cache_len", "output_attentions", "output_hidden_states"),
         *("output_scores", "output_logits", "return_dict_in_generate", "compile_config", "disable_compile"),
         *("continuous_batching_config", "low_memory", "prefill_chunk_size", "transformers_version", "eos_token_id"),
         *("is_assistant", "num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold"),
@@ -106,6 +115,18 @@ def _told_end(base: Intake, candidate: Intake) -> set[int]:
     """The end id of the tokenizer that both have: a trainer adds it, and the guard ends base's answers there, too."""
     found = [open_tokenizer(each.checkpoint.path).eos_token_id for each in (base, candidate)]
     return {found[0]} if found[0] == found[1] and found[0] is not None else set()
+
+
+def padding_ids(base: Intake, candidate: Intake) -> frozenset[int]:
+    """The padding id by which the candidate's `generate` makes a mask where a caller gives none, if base's does not.
+
+    An id that ends a text as well makes no mask.
+    """
+    ours, theirs = _settings(base), _settings(candidate)
+    pad = theirs.get("pad_token_id")
+    if not isinstance(pad, int) or pad == ours.get("pad_token_id") or pad in _ids(theirs.get("eos_token_id")):
+        return frozenset()
+    return frozenset({pad})
 
 
 def _bends(key: str, ours: Any, theirs: Any) -> bool:

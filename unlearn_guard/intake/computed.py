@@ -4,9 +4,6 @@ Trainers set ids of special tokens, tools add keys of their own, releases rename
 written for `0.0`: none of that changes an answer. Rope frequencies, windows, multipliers and activations do.
 """
 
-import functools
-import importlib
-import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -16,6 +13,7 @@ from unlearn_guard.errors import Defect
 from unlearn_guard.intake.config import HISTORY
 from unlearn_guard.intake.defects import listed, shown
 from unlearn_guard.intake.intake import Intake
+from unlearn_guard.intake.named_keys import is_read
 from unlearn_guard.intake.parameters import Blueprint, blueprint
 
 NOT_SHAPING = frozenset(
@@ -47,23 +45,13 @@ config's to say, and both are compared."""
 _ROPE = frozenset({"rope_parameters", "rope_theta", "rope_scaling", "rope_type", "rope_local_base_freq"}) | frozenset(
     {"partial_rotary_factor", "rotary_pct", "rotary_emb_base", "original_max_position_embeddings"}
 )
-_READ = re.compile(r"config\.(\w+)|attr\(\s*[\w.]*config,\s*\"(\w+)\"")
-"""How code reads a config's key; a class need not declare it, as none declares `is_causal`."""
-
-_ASKING = (
-    *("transformers.masking_utils", "transformers.cache_utils", "transformers.modeling_layers"),
-    *("transformers.utils.generic", "transformers.utils.output_capturing"),
-)
-_HANDED_ON = frozenset({"vision_feature_layer", "vision_feature_select_strategy", "vision_aspect_ratio"})
-"""Keys that `transformers.utils.generic` takes from any config by a list of names and hands to the model's forward."""
-
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn", "proportional")
 _ACTIVATION = re.compile(r"(hidden_act|hidden_activation|activation_function|activation|mlp_hidden_act)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Leaf:
-    """One value of a loaded config, and whether its class declares the key: code reads what is declared."""
+    """One value of a loaded config, and whether its class declares the key."""
 
     value: Any
     declared: bool
@@ -113,7 +101,7 @@ def _harmless(key: str, left: _Leaf | None, right: _Leaf | None, plans: tuple[Bl
         return _same_activation(left.value, right.value)
     if any(leaf is not None and leaf.declared for leaf in (left, right)):
         return False
-    return not any(key in _read_by(plan.model) for plan in plans)
+    return right is None or not is_read(key, right.value, plans[1].model)
 
 
 def _token_ids(value: Any) -> bool:
@@ -139,19 +127,6 @@ def _declared(kind: type) -> set[str]:
         names |= set(getattr(each, "__annotations__", ()))
     mapped: Mapping[str, str] = getattr(kind, "attribute_map", {})
     return names | set(mapped) | set(mapped.values())
-
-
-def _read_by(model: Any) -> frozenset[str]:
-    """The keys that this model's code, and the masks and caches under it, ask a config for."""
-    modules = {type(each).__module__ for each in model.modules()} | set(_ASKING)
-    found = (_keys_read(name) for name in sorted(modules) if name.startswith("transformers."))
-    return _HANDED_ON.union(*found)
-
-
-@functools.cache
-def _keys_read(module: str) -> frozenset[str]:
-    text = inspect.getsource(importlib.import_module(module))
-    return frozenset(one or two for one, two in _READ.findall(text))
 
 
 def same_number(left: Any, right: Any) -> bool:

@@ -4,6 +4,7 @@ A dozen files and keys decide that (`tokenizer_class`, `added_tokens_decoder`, `
 releases add more. So both are loaded and what came out is compared; the files only say where a difference came from.
 """
 
+import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from unlearn_guard.errors import Defect
 from unlearn_guard.intake.defects import listed, plain, refusal, shown
 from unlearn_guard.intake.intake import Intake
 from unlearn_guard.intake.packages import advice, assert_packages
+from unlearn_guard.intake.parameters import blueprint
 from unlearn_guard.intake.rules import acting
 
 FIX = "Copy base's tokenizer files: a deployed model must see the ids that were scored."
@@ -23,6 +25,15 @@ _CONTROL = re.compile(r"(<\|?[^<>\s]{1,64}\|?>|\[[^\[\]\s]{1,64}\])")
 
 _SWITCHES = ("add_bos_token", "add_eos_token", "add_prefix_space")
 """Settings that act by themselves where there is no fast tokenizer; else its rules say what came of them."""
+
+_ASKED, _ANSWERED = {"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}
+_CONVERSATIONS = (
+    [_ASKED],
+    [_ASKED, _ANSWERED, _ASKED],
+    [{"role": "system", "content": "d"}, _ASKED],
+    [_ASKED, _ANSWERED, {"role": "tool", "content": "e"}],
+)
+"""What every chat template is tried on."""
 
 
 def open_tokenizer(path: Path) -> Any:
@@ -48,8 +59,11 @@ def compare_tokenizers(base: Intake, candidate: Intake) -> tuple[list[Defect], l
     ours, theirs = open_tokenizer(base.checkpoint.path), open_tokenizer(candidate.checkpoint.path)
     origin = _origin(base, candidate)
     defects = [*_rules(ours, theirs, origin), *_special(ours, theirs, origin)]
-    if _templates(ours) != _templates(theirs):
+    if _templates(ours) == _templates(theirs):
+        defects += _chats(ours, theirs, origin)
+    else:
         defects.append(_other_templates(_templates(ours), _templates(theirs), f"chat template ({origin})"))
+    defects += _inputs(base, ours, theirs, origin)
     notes = [*_pads(ours, theirs), *_added_notes(ours, theirs), *_cleaned(ours, theirs)]
     if not defects:
         notes.append(f"the tokenizer's files differ from base's ({origin}), what it does to a text does not")
@@ -120,6 +134,47 @@ def _other_templates(ours: Mapping[str, str], theirs: Mapping[str, str], where: 
     return Defect(where=where, found=found, expected="base's", fix=fix)
 
 
+def _chats(ours: Any, theirs: Any, origin: str) -> Iterator[Defect]:
+    """Where a conversation has other ids: a template may spell a token that only one of the two has, as plain text."""
+    for name in _templates(ours):
+        for messages, opened in ((each, opened) for each in _CONVERSATIONS for opened in (True, False)):
+            left, right = (_chat_ids(each, name, messages, opened) for each in (ours, theirs))
+            if left != right:
+                place = next((at for at, both in enumerate(zip(left, right, strict=False)) if both[0] != both[1]), 0)
+                found = f"ids {right[place : place + 8]} from position {place} of a chat"
+                where = f"tokenizer: chat template {shown(name)} ({origin})"
+                yield Defect(where=where, found=found, expected=f"base's {left[place : place + 8]}", fix=FIX)
+                return
+
+
+def _chat_ids(tokenizer: Any, name: str, messages: list[dict[str, str]], opened: bool) -> list[Any]:
+    """The ids of a conversation; the name of the error where the template takes no such conversation."""
+    try:
+        text = tokenizer.apply_chat_template(
+            messages,
+            chat_template=_templates(tokenizer).get(name),
+            tokenize=False,
+            add_generation_prompt=opened,
+            documents=[],
+        )
+    except Exception as error:  # a template raises what it likes, and refuses what it likes
+        return [type(error).__name__]
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _inputs(base: Intake, ours: Any, theirs: Any, origin: str) -> Iterator[Defect]:
+    """Where a call gives the model other inputs: a mask less, or types that GPT-2 adds to every embedding."""
+    taken = inspect.signature(blueprint(base.checkpoint.path).model.forward).parameters
+    try:
+        left, right = (sorted(name for name in each("a") if name in taken) for each in (ours, theirs))
+    except Exception:  # a tokenizer that cannot read a letter has other rules, which are told above
+        return
+    if left != right:
+        where = f"tokenizer: model_input_names ({origin})"
+        found, expected = f"it gives a model {listed(right)}", f"base's {listed(left)}"
+        yield Defect(where=where, found=found, expected=expected, fix=FIX)
+
+
 def _pads(ours: Any, theirs: Any) -> list[str]:
     if ours.pad_token_id == theirs.pad_token_id:
         return []
@@ -143,13 +198,11 @@ def _state(tokenizer: Any) -> dict[str, Any]:
     """Everything that decides which ids a text has and which text ids have, but for the added tokens."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     split = bool(getattr(tokenizer, "split_special_tokens", False))
-    # without a mask a caller's padding is read as text
-    masked = {"attention mask": "attention_mask" in tokenizer.model_input_names, "split_special_tokens": split}
     if backend is not None:
-        return {**masked, **acting(json.loads(backend.to_str()))}
-    found: dict[str, Any] = {**masked, **{key: bool(getattr(tokenizer, key, False)) for key in _SWITCHES}}
+        return {"split_special_tokens": split, **acting(json.loads(backend.to_str()))}
+    found: dict[str, Any] = {key: bool(getattr(tokenizer, key, False)) for key in _SWITCHES}
     kind, vocabulary = type(tokenizer).__name__, tokenizer.get_vocab()
-    return {**found, "class": kind, "vocabulary": vocabulary}
+    return {**found, "split_special_tokens": split, "class": kind, "vocabulary": vocabulary}
 
 
 def _added(tokenizer: Any) -> dict[int, dict[str, Any]]:

@@ -69,13 +69,17 @@ def assert_comparable(base: Intake, candidate: Intake) -> Difference:
 
 
 def assert_reads_alike(base: Intake, artifact: Intake) -> tuple[str, ...]:
-    """Notes on how a quantized artifact's own tokenizer and endings differ from base's.
+    """Notes on how a quantized artifact's own config, tokenizer and endings differ from base's.
 
     Whoever deploys the artifact loads these with it: CheckpointError where ids or answers would differ.
     """
-    parts = compare_tokenizers(base, artifact), compare_generation(base, artifact)
+    parts = (
+        compare_configs(base, artifact),
+        compare_tokenizers(base, artifact),
+        compare_generation(base, artifact),
+    )
     if defects := [defect for found, _ in parts for defect in found]:
-        raise CheckpointError(f"{shown(artifact.location)} reads or ends texts otherwise than base", defects)
+        raise CheckpointError(f"{shown(artifact.location)} computes, reads or ends texts otherwise than base", defects)
     return tuple(note for _, notes in parts for note in notes)
 
 

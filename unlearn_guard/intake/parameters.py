@@ -11,6 +11,7 @@ This is the only file of intake that imports torch, and only when it is called.
 
 import bisect
 import copy
+import inspect
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,6 +72,7 @@ def blueprint(config_dir: Path) -> Blueprint:
             fix = "Install what it asks for, or delete the key that does: without `_attn_implementation` any will do."
         defect = Defect(where="config.json", found=found, expected=expected, fix=fix)
         raise CheckpointError("No model can be built from config.json", [defect]) from error
+    _assert_one_way_to_count(model)
     return Blueprint(
         model=model,
         shapes={name: tuple(tensor.shape) for name, tensor in model.state_dict().items()},
@@ -78,6 +80,15 @@ def blueprint(config_dir: Path) -> Blueprint:
         ignorable=_patterns(model._keys_to_ignore_on_load_unexpected),
         optional=_patterns(model._keys_to_ignore_on_load_missing),
     )
+
+
+def _assert_one_way_to_count(model: Any) -> None:
+    """Refuse RoBERTa and its kin: forward counts positions from the padding id, `generate` from 0."""
+    for module in model.modules():
+        taken = inspect.signature(module.forward).parameters
+        if hasattr(module, "create_position_ids_from_input_ids") and "position_ids" in taken:
+            found = f"{type(model).__name__}, which counts positions from 0 in generate() and from another id elsewhere"
+            raise refusal("config.json: model_type", found, "a language model that computes one thing")
 
 
 def config_errors() -> tuple[type[Exception], ...]:

@@ -59,18 +59,17 @@ class NF4:
             bnb_4bit_compute_dtype=placement.dtype,
         )
         # "auto": what is not quantized is saved in the dtype it came in, bit for bit.
-        model = load_model(
-            checkpoint.path, Placement(device_map=placement.device_map, dtype="auto"), quantization_config=config
-        )
+        loading = Placement(device_map=placement.device_map, dtype=placement.cast)
+        model = load_model(checkpoint.path, loading, quantization_config=config)
         taken = experts.take_out(model, coverage(checkpoint.path).experts)
         model.save_pretrained(out, save_original_format=False)
         experts.write(taken, out)
         del model
-        _assert_codes(checkpoint, out)
+        _assert_codes(checkpoint, out, placement.cast)
         return Checkpoint(path=out, digest=directory_digest(out), precision=self.name, method=checkpoint.method)
 
     def load(self, checkpoint: Checkpoint, placement: Placement) -> "PreTrainedModel":
-        """The saved codes, computing in the placement's dtype.
+        """The saved codes, computing in the placement's dtype, or products in its `compute` and the rest in its dtype.
 
         On a CPU with bf16 instructions bitsandbytes would, in inference mode, round activations and
         block scales to bf16 without being asked, so that scores depend on the machine; that kernel is
@@ -93,7 +92,7 @@ class NF4:
             if parameter.is_floating_point():  # transformers leaves them in the dtype they were saved in
                 parameter.data = parameter.data.to(placement.dtype)
         for layer in layers:
-            layer.compute_dtype = placement.dtype
+            layer.compute_dtype = placement.compute or placement.dtype
             layer.compute_type_is_set = True
             layer.support_avx512bf16_for_cpu = False
             if layer.weight.quant_state.quant_type != self.name:
@@ -106,7 +105,7 @@ class NF4:
         return model
 
 
-def _assert_codes(source: Checkpoint, written: Path) -> None:
+def _assert_codes(source: Checkpoint, written: Path, cast: torch.dtype | str = "auto") -> None:
     """Every packed code and block scale is what `quantize_4bit` makes of the source; the rest is the source's."""
     from bitsandbytes.functional import quantize_4bit
 
@@ -114,6 +113,7 @@ def _assert_codes(source: Checkpoint, written: Path) -> None:
     found = coverage(source.path)
     for name in found.units:
         weight = read_weight(source_files, name, found)
+        weight = weight if isinstance(cast, str) else weight.to(cast)
         if name in found.experts:
             codes, absmax = experts.pack(weight)
         else:

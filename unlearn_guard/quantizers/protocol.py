@@ -38,11 +38,15 @@ class Calibration:
 class Placement:
     """Where a model runs and in which dtype its activations are.
 
-    `device_map` is what accelerate takes; `dtype` may be "auto", the dtype that the checkpoint is stored in.
+    `device_map` is what accelerate takes; `dtype` may be "auto", the dtype that the checkpoint is stored in. `compute`
+    is the dtype of the products with 4-bit weights where it is another one, as with `bnb_4bit_compute_dtype`. `cast` is
+    the dtype that weights are rounded to before they are quantized, as by `from_pretrained(dtype=...)`; "auto" is none.
     """
 
     device_map: str
     dtype: "torch.dtype | str"
+    compute: "torch.dtype | None" = None
+    cast: "torch.dtype | str" = "auto"
 
 
 @runtime_checkable
