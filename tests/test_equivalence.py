@@ -146,6 +146,15 @@ def test_what_is_scored_at_four_bits_is_what_a_user_loads(family: str, maker: An
     assert guarded(maker.load(quantized, FP32), base) != pytest.approx(deployed(candidate), abs=1e-4)
 
 
+def test_inputs_that_the_model_would_add_are_refused(tmp_path: Path) -> None:
+    """GPT-2 adds the embedding of id 0 to every token whose type is 0; a Llama takes no types."""
+    folder, candidate = pair("gpt2", tmp_path)
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    edit(candidate / "tokenizer_config.json", model_input_names=names)
+    with pytest.raises(CheckpointError, match="model_input_names"):
+        opened(folder, candidate)
+
+
 def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **changes}))
 

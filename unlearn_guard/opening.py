@@ -4,6 +4,7 @@ The limits are resolved from the policy's text, whose digest must be the one nam
 answers, the edge scores and the weight counts beside run.json. What none of these give is named in the run's notes.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -25,6 +26,10 @@ ON_ITS_WORD = "not derived anew from the run directory, but taken from run.json"
 """How the note begins that names what nothing beside run.json gives again."""
 
 SIDES = ("base", "candidate", "retrained")
+
+_DTYPE = "|".join(TORCH_NAMES.values())
+_IN_ANOTHER_DTYPE = re.compile(rf"(?P<of>.+?)-(?:{_DTYPE})(?:-in-(?:{_DTYPE}))?")
+"""What answers for `dtype_gap` are filed under: `full-bfloat16`; `nf4-bfloat16-in-float32`, computed in, loaded in."""
 
 Answers = Mapping[tuple[str, str, str], tuple[Sample, ...]]
 """By task, precision and side."""
@@ -225,8 +230,8 @@ def _scores(
     elsewhere: dict[tuple[str, str], list[TaskScore]] = {}
     defects: list[Defect] = []
     for (name, precision, side), samples in sorted(answers.items(), key=lambda each: order[each[0][0]]):
-        of, _, dtype = precision.rpartition("-")
-        other = side == "candidate" and dtype in TORCH_NAMES.values() and bool(of)
+        setting = _IN_ANOTHER_DTYPE.fullmatch(precision) if side == "candidate" else None
+        other, of = setting is not None, setting["of"] if setting else precision
         task = replace(tasks[name], items=max(1, len(samples))) if other else tasks[name]
         try:
             score = score_of(task, sides[side], precision, samples)

@@ -248,7 +248,7 @@ CONTROL = {**ADDED, "content": "<|pad|>", "special": True}
         ({"eos_token": "w3"}, "eos_token_id"),
         ({"pad_token": "w3"}, "pad_token_id .* found 'w3', an ordinary token"),
         ({"split_special_tokens": True}, "split_special_tokens"),
-        ({"model_input_names": ["input_ids"]}, "attention mask"),
+        ({"model_input_names": ["input_ids"]}, "model_input_names"),
         ({"tokenizer_class": "BertTokenizer"}, "tokenizer"),
         ({"chat_template": "{{ messages }}"}, "chat template"),
         ({"chat_template": [{"name": "tool_use", "template": "{{ messages }}"}]}, "chat template"),
