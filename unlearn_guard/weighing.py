@@ -1,5 +1,6 @@
 """What is measured on the weights themselves: where an edit lies on base's grid, and how much is in 4 bits."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from unlearn_guard.intake import Intake
@@ -44,6 +45,8 @@ def _drift(bench: Bench, candidate: Intake) -> tuple[Measurement, ...]:
         ("update_to_bin", counts.update_to_bin, counts.changed),
         ("floor_survival", counts.floor_survival, counts.changed),
     )
+    if counts.update_to_bin is not None and not math.isfinite(counts.update_to_bin):
+        bench.notes.append("update_to_bin: most changed weights lie in blocks that are zero in base and have no bins")
     return tuple(
         Measurement(
             subject=candidate.checkpoint.digest,
@@ -54,7 +57,7 @@ def _drift(bench: Bench, candidate: Intake) -> tuple[Measurement, ...]:
             samples=count,
         )
         for name, value, count in numbers
-        if value is not None
+        if value is not None and math.isfinite(value)
     )
 
 

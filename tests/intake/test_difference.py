@@ -338,3 +338,8 @@ def test_what_inspect_says_of_hostile_texts_is_printable(tmp_path: Path, base: I
     facts = dict(inspection(opened(other.checkpoint.path), base).facts)
     assert facts["method, by its maker"] == repr("\x00\n::error::")
     assert all(text.isprintable() and len(text) < 200 for text in facts.values()), facts
+
+
+def test_rope_settings_that_scale_attention_are_not_told_by_angles_alone(tmp_path: Path, base: Intake) -> None:
+    changes = {"rope_parameters": {"rope_theta": 10000.0, "rope_type": "default", "llama_4_scaling_beta": 0.1}}
+    assert "config.json: rope_parameters: found" in why_not(base, candidate(tmp_path, config=changes))

@@ -45,6 +45,14 @@ config's to say, and both are compared."""
 _ROPE = frozenset({"rope_parameters", "rope_theta", "rope_scaling", "rope_type", "rope_local_base_freq"}) | frozenset(
     {"partial_rotary_factor", "rotary_pct", "rotary_emb_base", "original_max_position_embeddings"}
 )
+_TURNING = _ROPE | frozenset(
+    {
+        *("type", "factor", "low_freq_factor", "high_freq_factor", "attention_factor", "beta_fast", "beta_slow"),
+        *("short_factor", "long_factor", "truncate", "max_position_embeddings"),
+    }
+)
+"""Settings of rope that the rotary embedding reads and nothing else."""
+
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn", "proportional")
 _ACTIVATION = re.compile(r"(hidden_act|hidden_activation|activation_function|activation|mlp_hidden_act)")
 
@@ -91,7 +99,8 @@ def _harmless(key: str, left: _Leaf | None, right: _Leaf | None, plans: tuple[Bl
         return right is None or _token_ids(right.value)
     if key in _ROPE:
         spelt = [_spelt(leaf.value) if leaf is not None else None for leaf in (left, right)]
-        return _same_rope(*plans) or (None not in spelt and same_number(*spelt))
+        told = all(leaf is None or _turns_only(leaf.value) for leaf in (left, right))
+        return (told and _same_rope(*plans)) or (None not in spelt and same_number(*spelt))
     if key == "max_position_embeddings" and left is not None and right is not None:
         longer = all(type(leaf.value) is int for leaf in (left, right)) and right.value > left.value
         return longer and _same_rope(*plans)  # more room, the same angles: nothing else is made of this number
@@ -144,6 +153,13 @@ def _same_rope(base: Blueprint, candidate: Blueprint) -> bool:
     """Whether every rotary embedding of the two models turns by the same angles, at every length."""
     ours, theirs = _rotaries(base.model), _rotaries(candidate.model)
     return bool(ours) and ours.keys() == theirs.keys() and all(_same_rotary(ours[name], theirs[name]) for name in ours)
+
+
+def _turns_only(value: Any) -> bool:
+    """Whether these settings act in the rotary embedding alone, which is compared: some scale the attention too."""
+    if not isinstance(value, Mapping):
+        return True
+    return all(_turns_only(each) if isinstance(each, Mapping) else key in _TURNING for key, each in value.items())
 
 
 def _spelt(value: Any) -> Any:
