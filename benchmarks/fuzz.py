@@ -209,7 +209,9 @@ def _arguments() -> argparse.Namespace:
 def _told(arguments: argparse.Namespace, each: Outcome) -> str:
     again = f"--seed {arguments.seed} --index {each.one.index} --kinds {arguments.kinds}"
     again += f" --only {arguments.only}" if arguments.only else ""
-    return f"FINDING {again} ({each.one.kind}, {each.one.target}): {(each.finding or '')[:600]!r}"
+    words = each.finding or ""
+    shown = words if len(words) <= 750 else f"{words[:250]} ... {words[-500:]}"  # a traceback's end says what it was
+    return f"FINDING {again} ({each.one.kind}, {each.one.target}): {shown!r}"
 
 
 def main() -> int:

@@ -343,3 +343,11 @@ def test_what_inspect_says_of_hostile_texts_is_printable(tmp_path: Path, base: I
 def test_rope_settings_that_scale_attention_are_not_told_by_angles_alone(tmp_path: Path, base: Intake) -> None:
     changes = {"rope_parameters": {"rope_theta": 10000.0, "rope_type": "default", "llama_4_scaling_beta": 0.1}}
     assert "config.json: rope_parameters: found" in why_not(base, candidate(tmp_path, config=changes))
+
+
+@pytest.mark.parametrize("length", ["64", {"a": 1}])
+def test_a_setting_that_shows_in_use_alone_is_refused_when_the_tokenizer_is_opened(
+    tmp_path: Path, base: Intake, length: object
+) -> None:
+    with pytest.raises(CheckpointError, match="files that transformers refuses"):
+        compare(base, candidate(tmp_path, settings={"model_max_length": length}))

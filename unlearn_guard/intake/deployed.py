@@ -42,7 +42,9 @@ def open_tokenizer(path: Path) -> Any:
 
     assert_packages(path)
     try:
-        return AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+        tokenizer("a")  # a setting of the wrong type, such as a text for model_max_length, shows in use alone
+        return tokenizer
     except BaseException as error:
         # tokenizers, which is written in Rust, raises nothing more particular than Exception; where it panics, less
         if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
