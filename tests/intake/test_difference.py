@@ -351,3 +351,10 @@ def test_a_setting_that_shows_in_use_alone_is_refused_when_the_tokenizer_is_open
 ) -> None:
     with pytest.raises(CheckpointError, match="files that transformers refuses"):
         compare(base, candidate(tmp_path, settings={"model_max_length": length}))
+
+
+def test_a_template_in_the_special_tokens_is_another_template(tmp_path: Path, base: Intake) -> None:
+    other = candidate(tmp_path)
+    token = {"content": "{{ messages }}", "lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
+    (other.checkpoint.path / "special_tokens_map.json").write_text(json.dumps({"chat_template": token}))
+    assert "chat template" in why_not(base, opened(other.checkpoint.path))

@@ -231,7 +231,7 @@ def _templates(tokenizer: Any) -> dict[str, str]:
     """The templates by name, as Jinja reads them: line ends of any kind, the last of all left out."""
     template = getattr(tokenizer, "chat_template", None)
     found = template if isinstance(template, Mapping) else {} if template is None else {"default": template}
-    return {name: re.sub(r"\r\n|\r", "\n", text).removesuffix("\n") for name, text in found.items()}
+    return {name: re.sub(r"\r\n|\r", "\n", str(text)).removesuffix("\n") for name, text in found.items()}
 
 
 def _origin(base: Intake, candidate: Intake) -> str:
