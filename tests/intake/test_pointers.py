@@ -21,6 +21,8 @@ from unlearn_guard.intake import open_checkpoint
         ("fusion_config", {"patch_embeddings": True}),
         ("fusion_config", [None]),
         ("transformers_weights", None),
+        ("output_loading_info", False),
+        ("device_map", "auto"),
         ("transformers_weights", "model.safetensors"),
         ("configuration_files", {"config.4.0.json": None}),
     ],

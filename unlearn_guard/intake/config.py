@@ -56,6 +56,9 @@ _REMOTE = {
 _ELSEWHERE = ("configuration_files", "transformers_weights", "fast_tokenizer_files", "gguf_file", "tokenizer_object")
 """Keys that make transformers read another file than the one that is checked. Nothing saves them: none is honest."""
 
+_ARGUMENTS = ("output_loading_info", "use_safetensors", "device_map", "local_files_only")
+"""Arguments of from_pretrained: where config.json names one, transformers takes the caller's for the config's."""
+
 _EMPTY_ONLY: Mapping[str, tuple[Any, ...]] = {"init_inputs": ([],), "vocab": (None,), "merges": (None,)}
 """Keys of tokenizer_config.json whose value may be a file's path, with what old files hold there."""
 
@@ -124,6 +127,9 @@ def _unused(auto_map: Any) -> bool:
 
 def _leads_elsewhere(file: str, where: str, key: str, value: Any) -> list[Defect]:
     """Keys whose value transformers, or a library it calls, opens as a file, a folder or an address."""
+    if key in _ARGUMENTS and file == "config.json":
+        expected = "no such key: transformers would take the caller's argument of this name for the config's"
+        return [_wrong(where, value, expected, "Delete the key.")]
     refused = key in _ELSEWHERE
     if file == "tokenizer_config.json":
         refused |= key in _EMPTY_ONLY and not any(value is each or value == each for each in _EMPTY_ONLY[key])
