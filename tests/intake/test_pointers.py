@@ -22,6 +22,7 @@ from unlearn_guard.intake import open_checkpoint
         ("fusion_config", [None]),
         ("transformers_weights", None),
         ("output_loading_info", False),
+        ("output_hidden_states", 1.0),
         ("device_map", "auto"),
         ("transformers_weights", "model.safetensors"),
         ("configuration_files", {"config.4.0.json": None}),

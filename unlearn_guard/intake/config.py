@@ -59,6 +59,9 @@ _ELSEWHERE = ("configuration_files", "transformers_weights", "fast_tokenizer_fil
 _ARGUMENTS = ("output_loading_info", "use_safetensors", "device_map", "local_files_only")
 """Arguments of from_pretrained: where config.json names one, transformers takes the caller's for the config's."""
 
+_OUTPUTS = ("output_hidden_states", "output_attentions", "return_dict")
+"""Keys that a forward pass reads; a number in their place ends it."""
+
 _EMPTY_ONLY: Mapping[str, tuple[Any, ...]] = {"init_inputs": ([],), "vocab": (None,), "merges": (None,)}
 """Keys of tokenizer_config.json whose value may be a file's path, with what old files hold there."""
 
@@ -95,6 +98,11 @@ def check_config(config: Mapping[str, Any], precision: str, recipe: str | None =
         tied = section.get("tie_word_embeddings", False)
         if not isinstance(tied, bool) and tied is not None:
             defects.append(_wrong(f"{path}: tie_word_embeddings", tied, "true or false"))
+        defects += [
+            _wrong(f"{path}: {key}", section[key], "true or false")
+            for key in _OUTPUTS
+            if not isinstance(section.get(key), bool | list | None)
+        ]
     if defects:
         raise CheckpointError("config.json must not be loaded", defects)
 
