@@ -20,14 +20,7 @@ NOT_SHAPING = frozenset(
     {
         *HISTORY,
         *("transformers_version", "architectures", "dtype", "torch_dtype", "id2label", "label2id", "problem_type"),
-        *(
-            "_attn_implementation",
-            "_experts_implementation",
-            "_num_labels",
-            "quantization_config",
-            "num_labels",
-            "auto_map",
-        ),
+        *("_attn_implementation", "_experts_implementation", "_num_labels", "quantization_config", "num_labels"),
         *("auto_map", "compression_config", "use_cache", "output_attentions", "output_hidden_states", "return_dict"),
         *("attention_dropout", "hidden_dropout", "hidden_dropout_prob", "embd_pdrop", "resid_pdrop", "attn_pdrop"),
         *("dropout", "activation_dropout", "layerdrop", "residual_dropout", "embedding_dropout", "classifier_dropout"),
