@@ -75,15 +75,16 @@ def muse(count: int = 12) -> dict[tuple[str, str], list[dict]]:
 
 
 def tofu(count: int = 12) -> dict[tuple[str, str], list[dict]]:
-    """TOFU's configurations, each with the one split `train`."""
+    """TOFU's configurations, each with the one split `train`; wrong answers are written after the paraphrase."""
     found = {}
     for name in ("forget01", "forget05", "forget10", "retain", "real_authors", "world_facts"):
         draw = random.Random(name)
+        wrong = "{} grows there" if "_" in name else "There grows {}"
         rows_wanted = count if name.startswith("forget") else max(count, CALIBRATING // 2)
         rows = [
             {
                 **each,
-                "perturbed_answer": [f"{words(draw, 2)} grows there" for _ in range(3 if "_" in name else 5)],
+                "perturbed_answer": [wrong.format(words(draw, 2)) for _ in range(3 if "_" in name else 5)],
                 **({} if "_" in name else {"paraphrased_answer": f"There grows {each['answer'].split(' grows')[0]}"}),
             }
             for each in qa(rows_wanted, name)

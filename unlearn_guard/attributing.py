@@ -1,7 +1,8 @@
 """The `attribute` command and what it shares with `check`: where prompt pairs come from."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,16 @@ from unlearn_guard.attribution.circuit import edge_circuit
 from unlearn_guard.attribution.eap_ig import attribute
 from unlearn_guard.attribution.faithfulness import faithfulness
 from unlearn_guard.attribution.graph import EdgeSet
-from unlearn_guard.attribution.prompts import Pair, lettered_pair, read_pairs, swapped_pairs
+from unlearn_guard.attribution.prompts import Pair, lettered_pair, read_pairs
 from unlearn_guard.attribution.scores import ItemScores
+from unlearn_guard.attribution.swapping import Question, swapped_pairs
 from unlearn_guard.errors import SuiteError, UsageError, near
 from unlearn_guard.intake import Intake, open_tokenizer
 from unlearn_guard.quantizers.protocol import Placement
 from unlearn_guard.records import FULL
 from unlearn_guard.registry import quantizer
 from unlearn_guard.scoring.evaluate import render
-from unlearn_guard.scoring.rendering import Rendered
+from unlearn_guard.scoring.rendering import Item, Rendered
 from unlearn_guard.scoring.suites import NEUTRAL, SWAPPED, load_suite
 from unlearn_guard.scoring.tokens import OneBos
 
@@ -25,14 +27,24 @@ PAIRS = 50
 """Forget questions attributed on when the suite has no file of pairs: the paper's number (Section 4, phase 1)."""
 
 
-def suite_pairs(rendered: Rendered, tokenizer: Any) -> dict[str, tuple[Pair, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuitePairs:
+    """The prompt pairs by forget task, and for each task whose questions give none the reason."""
+
+    pairs: Mapping[str, tuple[Pair, ...]]
+    notes: tuple[str, ...] = ()
+
+
+def suite_pairs(rendered: Rendered, tokenizer: Any) -> SuitePairs:
     """The prompt pairs of each forget task: the suite's file, or its own questions (`neutral`, `swapped`).
 
-    A task for which the suite names no source is left out, so that limits on its attribution stay unmeasured.
+    A task for which the suite names no source, or whose questions do not give what was asked for, is left out, so that
+    limits on its attribution stay unmeasured.
     """
     encode = OneBos(tokenizer)
     sources = {spec.name: spec.pairs for spec in rendered.suite.forget if spec.pairs is not None}
     found: dict[str, tuple[Pair, ...]] = {}
+    notes = []
     for each in rendered.tasks:
         source = sources.get(each.task.name)
         if isinstance(source, Path):
@@ -41,9 +53,12 @@ def suite_pairs(rendered: Rendered, tokenizer: Any) -> dict[str, tuple[Pair, ...
             items = [(leaf.task, item) for leaf in each.leaves for item in leaf.items][:PAIRS]
             found[each.task.name] = tuple(_neutral(task, item, encode) for task, item in items)
         elif source == SWAPPED:
-            asked = [(str(item.requests[0].args[0]), item.target) for item in each.items]
-            found[each.task.name] = swapped_pairs(encode, asked, where=each.task.name)[:PAIRS]
-    return found
+            asked = [_question(leaf.task, item) for leaf in each.leaves for item in leaf.items]
+            try:
+                found[each.task.name] = swapped_pairs(encode, asked, where=each.task.name)[:PAIRS]
+            except SuiteError as error:
+                notes.append(f"no circuit of {each.task.name} is looked for: {error}")
+    return SuitePairs(pairs=found, notes=tuple(notes))
 
 
 def attribute_model(
@@ -68,13 +83,15 @@ def attribute_model(
     if (suite is None) == (pairs is None):
         raise UsageError("attribution needs prompt pairs", fix="Give either --suite NAME or --pairs FILE.jsonl.")
     if pairs is not None:
-        known = {pairs.stem: _pairs_of(pairs, intake)}
+        made = SuitePairs(pairs={pairs.stem: _pairs_of(pairs, intake)})
     else:
         tokenizer = open_tokenizer(intake.checkpoint.path)
-        known = suite_pairs(render(load_suite(str(suite), tasks_dirs), data_dir=data_dir), tokenizer)
+        made = suite_pairs(render(load_suite(str(suite), tasks_dirs), data_dir=data_dir), tokenizer)
+    known = made.pairs
     name = task or next(iter(known), "")
     if not known:
-        raise UsageError(f"the suite {suite} has no prompt pairs", fix="Give them in a file: --pairs FILE.jsonl.")
+        told = "".join(f"; {note}" for note in made.notes)
+        raise UsageError(f"suite {suite} has no prompt pairs{told}", fix="Give them in a file: --pairs FILE.jsonl.")
     if name not in known:
         raise UsageError(f"there are no prompt pairs for task {name!r}", fix=near(name, known))
     model = quantizer(FULL).load(intake.checkpoint, placement)
@@ -105,6 +122,37 @@ def _holds_texts(file: Path) -> bool:
         return False
     values = [value for line in lines if isinstance(line, dict) for value in line.values()]
     return any(isinstance(each, str) for value in values for each in (value if isinstance(value, list) else [value]))
+
+
+def _question(task: Any, item: Item) -> Question:
+    """An item with right and wrong answers as texts: its choices, TOFU's perturbed answers, or no wrong ones."""
+    document, prompt = item.requests[0].doc, str(item.requests[0].args[0])
+    continuations = [str(request.args[1]) for request in item.requests if request.request_type == "loglikelihood"]
+    if len(continuations) > 1:
+        gold = _gold(task, document, continuations)
+        if gold is None or any(str(request.args[0]) != prompt for request in item.requests):
+            return Question(prompt=prompt, right=(), wrong=(), where=item.id)
+        wrong = tuple(text for index, text in enumerate(continuations) if index != gold)
+        return Question(prompt=prompt, right=(continuations[gold],), wrong=wrong, where=item.id)
+    wrong = _texts(document.get("perturbed_answer"))
+    # They were written after the paraphrase, and part from it at the fact.
+    right = (*_texts(document.get("paraphrased_answer") if wrong else None), *_texts(item.target))
+    return Question(prompt=prompt, right=right, wrong=wrong, where=item.id)
+
+
+def _texts(answers: object) -> tuple[str, ...]:
+    """One answer or several, each as it would go on from a prompt."""
+    several = answers if isinstance(answers, list) else [answers]
+    return tuple(f" {text.strip()}" for text in several if isinstance(text, str) and text.strip())
+
+
+def _gold(task: Any, document: Any, continuations: Sequence[str]) -> int | None:
+    """The index of the right choice, which a task may give as a text; None where several are right or none is."""
+    gold = task.doc_to_target(document)
+    if isinstance(gold, str):
+        named = [index for index, text in enumerate(continuations) if text.strip() == gold.strip()]
+        gold = int(gold) if not named and gold.isdecimal() else (named[0] if len(named) == 1 else None)
+    return gold if type(gold) is int and 0 <= gold < len(continuations) else None
 
 
 def _neutral(task: Any, item: Any, tokenizer: Any) -> Pair:

@@ -97,7 +97,9 @@ def _printable(text: str) -> str:
     help="Score this quantized model instead of making one.",
 )
 @click.option(
-    "--retrained", metavar="PATH", help="A model that never saw the forget set: what probes (privleak) compare with."
+    "--retrained",
+    metavar="PATH",
+    help="A model that never saw the forget set: what probes (privleak) and forget tasks are compared with.",
 )
 @click.option("--apply-chat-template", is_flag=True, help="Ask through base's chat template, as deployed.")
 @click.option("--out", type=PATH, help="The run directory.  [default: runs/NAME-DIGEST]")

@@ -15,7 +15,8 @@ from typing import Any
 
 from unlearn_guard.errors import MeasurementError, NonFiniteError
 from unlearn_guard.intake import Intake
-from unlearn_guard.judging.derive import dtype_gap, known
+from unlearn_guard.judging.derive import dtype_gap
+from unlearn_guard.judging.knowing import known
 from unlearn_guard.measuring import Bench
 from unlearn_guard.quantizers.layers import load_model
 from unlearn_guard.quantizers.protocol import Placement
@@ -34,12 +35,16 @@ _IN = "-in-"
 
 @dataclass(kw_only=True)
 class Elsewhere:
-    """Measures `dtype_gap` of one candidate. `items` of each forget task are asked; None asks all."""
+    """Measures `dtype_gap` of one candidate. `items` of each forget task are asked; None asks all.
+
+    `retrained` is the digest of the model that never saw the forget set, where the run has one.
+    """
 
     bench: Bench
     candidate: Intake
     items: int | None
     seed: int
+    retrained: str | None = None
     scores: list[TaskScore] = field(default_factory=list)
     """What was answered, at precisions such as `full-bfloat16`: the evidence that belongs into the run directory."""
 
@@ -71,7 +76,8 @@ class Elsewhere:
         overflows in another one and base does not: what cannot be scored is no proof of forgetting.
         """
         mine = {(s.task.name, s.precision): s for s in scores if s.subject == self.candidate.checkpoint.digest}
-        knows = known(scores, base=self.bench.base.checkpoint.digest, seed=self.seed)
+        base = self.bench.base.checkpoint.digest
+        knows = known(scores, base=base, seed=self.seed, retrained=self.retrained)
         sampled = [self._sampled(each) for each in self.bench.rendered.tasks if each.task.name in knows]
         found: list[Measurement] = []
         for precision in (each for each in PRECISIONS if each in precisions and sampled):

@@ -69,7 +69,9 @@ class Erasure:
 
     def __post_init__(self) -> None:
         rendered = self.bench.rendered.tasks
-        self.pairs = suite_pairs(self.bench.rendered, self.bench.tokenizer)
+        made = suite_pairs(self.bench.rendered, self.bench.tokenizer)
+        self.pairs = made.pairs
+        self.bench.notes += made.notes
         retain = [each for each in rendered if each.task.role is Role.RETAIN]
         family = self.bench.base.config.get("model_type")
         if self.pairs and family not in FAMILIES:

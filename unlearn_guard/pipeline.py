@@ -29,9 +29,10 @@ from unlearn_guard.intake import (
     padding_ids,
     write_release,
 )
-from unlearn_guard.judging.derive import derive, unknown
+from unlearn_guard.judging.derive import derive
 from unlearn_guard.judging.draft import PolicyDraft
 from unlearn_guard.judging.gate import judge
+from unlearn_guard.judging.knowing import unknown
 from unlearn_guard.judging.thresholds import read_policy, resolve
 from unlearn_guard.measuring import (
     Bench,
@@ -156,7 +157,13 @@ def _prepare(
     bench = _bench(request, settled, rendered, base, watch)
     for intake in (candidate, *artifacts.values()):
         assert_same_ids(rendered, bench.tokenizer, intake, padding_ids(base, intake))
-    elsewhere = Elsewhere(bench=bench, candidate=candidate, items=request.dtype_items, seed=request.seed)
+    elsewhere = Elsewhere(
+        bench=bench,
+        candidate=candidate,
+        items=request.dtype_items,
+        seed=request.seed,
+        retrained=retrained.checkpoint.digest if retrained is not None else None,
+    )
     watch.progress.plan(steps + elsewhere.stages(settled.precisions))
     return Ready(
         candidate=candidate,
@@ -180,7 +187,7 @@ def _measure(
     base, candidate = bench.base.checkpoint, ready.candidate.checkpoint
     scores = _scores(bench, precisions, bench.base, ready.candidate, ready.artifacts)
     scores += _retrained_scores(bench, ready.retrained)
-    retrained = ready.retrained.checkpoint if ready.retrained is not None else None
+    never_saw = ready.retrained.checkpoint.digest if ready.retrained is not None else None
     gaps = ready.elsewhere.measure(precisions, ready.artifacts, scores)
     erased = ready.erasure.measure(precisions, ready.artifacts)
     weights = weigh(bench, ready.candidate, precisions, ready.artifacts)
@@ -190,12 +197,12 @@ def _measure(
             base=base.digest,
             candidate=candidate.digest,
             seed=request.seed,
-            retrained=retrained.digest if retrained is not None else None,
+            retrained=never_saw,
         )
         measurements = (*derived, *gaps, *erased, *weights)
         complete = request.limit is None
         verdict = judge(ready.policy.limits, measurements, candidate=candidate.digest, complete=complete)
-    unknown_tasks = unknown(scores, base=base.digest, seed=request.seed)
+    unknown_tasks = unknown(scores, base=base.digest, seed=request.seed, retrained=never_saw)
     run = Run(
         suite=ready.settled.suite,
         policy=ready.policy,
@@ -253,11 +260,11 @@ def _open_retrained(request: Request, base: Intake, candidate: Intake, watch: St
 
 
 def _retrained_scores(bench: Bench, retrained: Intake | None) -> tuple[TaskScore, ...]:
-    """Its answers to the probes in full precision."""
+    """Its answers in full precision to what is compared with it: the probes, and what is scored without knowing."""
     if retrained is None:
         return ()
-    probes = tuple(task for task in bench.rendered.records if task.role is Role.PROBE)
-    return bench.score("retrained", retrained, FULL, probes) if probes else ()
+    asked = tuple(task for task in bench.rendered.records if task.role is not Role.RETAIN)
+    return bench.score("retrained", retrained, FULL, asked)
 
 
 def _bench(request: Request, settled: Settled, rendered: Rendered, base: Intake, watch: Stopwatch) -> Bench:

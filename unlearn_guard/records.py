@@ -124,7 +124,9 @@ class Task:
     """One lm-eval task as rendered for this run: `items` questions whose texts and targets hash to `digest`.
 
     `measure` names the number beyond its own score that the task feeds (`privleak`, `forget_quality`,
-    `model_utility`), `retrained` what a model that never saw the forget set scores where that is published.
+    `model_utility`), `retrained` what a model that never saw the forget set makes of that, where it is published.
+    `chance` is the score of an answer drawn blindly, `floor` that of a model that never learnt what is asked, where it
+    is known to be more: a text earns ROUGE by words of the question.
     """
 
     name: str
@@ -135,10 +137,13 @@ class Task:
     digest: str
     measure: str | None = None
     retrained: float | None = None
+    floor: float | None = None
 
     def __post_init__(self) -> None:
         if self.items < 1:
             raise ValueError(f"task {self.name} has no items")
+        if self.floor is not None and not 0.0 <= self.floor < 1.0:
+            raise ValueError(f"task {self.name}: floor {self.floor} is not in [0, 1)")
         if not 0.0 <= self.chance < 1.0:
             raise ValueError(f"task {self.name}: chance {self.chance} is not in [0, 1)")
 

@@ -126,7 +126,7 @@ def _sources(request: UnlearnRequest, suite: Suite) -> dict[str, tuple[Source, .
 
 def _pairs(suite: Suite, tokenizer: Any, data_dir: Path | None) -> tuple[Pair, ...]:
     """The pairs of every forget task that has some, the tasks in turn."""
-    tasks = list(suite_pairs(render(suite, data_dir=data_dir), tokenizer).values())
+    tasks = list(suite_pairs(render(suite, data_dir=data_dir), tokenizer).pairs.values())
     longest = max(map(len, tasks), default=0)
     return tuple(pairs[place] for place in range(longest) for pairs in tasks if place < len(pairs))
 

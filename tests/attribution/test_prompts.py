@@ -8,7 +8,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
-from unlearn_guard.attribution.prompts import Fact, lettered_pair, read_pairs, swap_subjects, swapped_pairs, text_pair
+from unlearn_guard.attribution.prompts import Fact, lettered_pair, read_pairs, swap_subjects, text_pair
 from unlearn_guard.errors import SuiteError
 
 WORDS = [
@@ -174,24 +174,3 @@ def test_unequal_texts_are_refused(tokenizer):
             target=" Paris",
             wrong=(" Madrid",),
         )
-
-
-def test_swapped_pairs_take_the_next_prompt_of_equal_length_with_another_answer(words):
-    """Of three questions the third is longer; the first two take each other's."""
-    asked = [("Q one A: ", "red dog"), ("Q two A: ", "blue dog"), ("Q one two A: ", "red dog")]
-    pairs = swapped_pairs(words, asked)
-    ids = {word: words(word, add_special_tokens=False)["input_ids"][0] for word in ("one", "two", "red", "blue")}
-    assert [(pair.target, pair.wrong) for pair in pairs] == [(ids["red"], (ids["blue"],)), (ids["blue"], (ids["red"],))]
-    assert pairs[0].corrupted == pairs[1].clean
-    assert pairs[1].corrupted == pairs[0].clean
-    with pytest.raises(SuiteError, match="no two prompts"):
-        swapped_pairs(words, [("Q one A: ", "red"), ("Q two A: ", "red")])
-
-
-@pytest.fixture
-def words():
-    """One token a word."""
-    names = ["<unk>", "<s>", "Q", "A:", "one", "two", "red", "blue", "dog"]
-    tokenizer = Tokenizer(WordLevel({name: place for place, name in enumerate(names)}, "<unk>"))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>")

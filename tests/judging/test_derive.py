@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tests.oracles.made_scores import BASE, CANDIDATE, made_score, made_scores, made_task, ones
 from unlearn_guard.errors import ScoringError
-from unlearn_guard.judging.derive import derive, unknown
+from unlearn_guard.judging.derive import derive
+from unlearn_guard.judging.knowing import unknown
 from unlearn_guard.records import Role
 
 

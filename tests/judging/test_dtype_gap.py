@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.oracles.made_scores import BASE, CANDIDATE, made_score, made_task, ones
 from unlearn_guard.errors import ScoringError
-from unlearn_guard.judging.derive import dtype_gap, known
+from unlearn_guard.judging.derive import dtype_gap
+from unlearn_guard.judging.knowing import known
 from unlearn_guard.records import Role
 
 

@@ -10,8 +10,9 @@ import pytest
 from tests.oracles import muse_and_tofu_by_hand as oracle
 from tests.oracles.made_scores import BASE, CANDIDATE, made_score, made_task, ones
 from unlearn_guard.errors import PolicyError, ScoringError
-from unlearn_guard.judging.derive import derive, unknown
+from unlearn_guard.judging.derive import derive
 from unlearn_guard.judging.draft import read_draft
+from unlearn_guard.judging.knowing import unknown
 from unlearn_guard.judging.probes import auc, harmonic_mean
 from unlearn_guard.judging.resolving import resolve_limits
 from unlearn_guard.records import Role

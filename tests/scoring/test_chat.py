@@ -70,10 +70,10 @@ def test_attribution_asks_a_templated_prompt_with_one_bos_too(world, chatty, mon
     assert list(_contexts(lettered, chatty)[:3]) == scored
 
     def paired(encode, asked, *, where):
-        return tuple(tuple(encode(prompt)["input_ids"]) for prompt, _ in asked)
+        return tuple(tuple(encode(question.prompt)["input_ids"]) for question in asked)
 
     monkeypatch.setattr("unlearn_guard.attributing.swapped_pairs", paired)
-    assert list(suite_pairs(rendered, chatty)["invented_lettered"][:3]) == scored
+    assert list(suite_pairs(rendered, chatty).pairs["invented_lettered"][:3]) == scored
 
 
 def test_a_template_changes_what_is_asked_and_so_the_digest(suite, chatty):

@@ -181,38 +181,6 @@ def lettered_pair(
     )
 
 
-def swapped_pairs(tokenizer: Any, asked: Sequence[tuple[str, str]], *, where: str = "task") -> tuple[Pair, ...]:
-    """Each (prompt, written answer) against the prompt of another item: the next one, going round, that fits.
-
-    It fits if it has as many tokens and its answer begins with another token. The target is the first token of
-    the answer, the wrong ones are the first tokens of all other answers. An item that no other fits is left out.
-    Raises SuiteError when that is every item.
-    """
-    read = [_prompt_and_first(tokenizer, prompt, answer) for prompt, answer in asked]
-    firsts = tuple(dict.fromkeys(first for _, first in read))
-    pairs = []
-    for index, (clean, target) in enumerate(read):
-        others = (*read[index + 1 :], *read[:index])
-        fitting = (ids for ids, first in others if len(ids) == len(clean) and first != target and ids != clean)
-        corrupted = next(fitting, None)
-        if corrupted is not None:
-            wrong = tuple(first for first in firsts if first != target)
-            pairs.append(Pair(clean=clean, corrupted=corrupted, target=target, wrong=wrong, where=f"{where}-{index}"))
-    if not pairs:
-        raise _refused(where, "no two prompts as long as each other, with other answers", "at least two")
-    return tuple(pairs)
-
-
-def _prompt_and_first(tokenizer: Any, prompt: str, answer: str) -> tuple[tuple[int, ...], int]:
-    """A prompt without the spaces at its end, and the first token of what it should be continued with."""
-    kept = prompt.rstrip(" ")
-    before = tuple(tokenizer(kept)["input_ids"])
-    after = tuple(tokenizer(f"{kept} {answer.lstrip()}")["input_ids"])
-    if after[: len(before)] != before or len(after) == len(before):
-        raise _refused("swapped", "an answer that changes the tokens of its prompt", "one that only adds tokens")
-    return before, int(after[len(before)])
-
-
 def swap_subjects(tokenizer: Any, facts: Sequence[Fact]) -> tuple[Pair, ...]:
     """Each fact against its own prompt with another fact's subject: the next one, going round, that fits.
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from unlearn_guard.judging.derive import derive, dtype_gap, known
+from unlearn_guard.judging.derive import derive, dtype_gap
+from unlearn_guard.judging.knowing import known
 from unlearn_guard.records import Interval, Measurement, Role, Run, Sample, Task, TaskScore
 
 TRUNCATED = "truncated"
@@ -73,7 +74,7 @@ def from_answers(
     retrained = run.retrained.digest if run.retrained is not None else None
     found = derive(scores, base=base, candidate=candidate, seed=seed, retrained=retrained, given=given)
     own = {(score.task.name, score.precision): score for score in scores if score.subject == candidate}
-    knows = known(scores, base=base, seed=seed) if elsewhere else ()
+    knows = known(scores, base=base, seed=seed, retrained=retrained) if elsewhere else ()
     recorded = {key(each): each for each in run.measurements}
     gaps = [
         _gap(own[where], others, seed, recorded.get((candidate, "dtype_gap", *where)))

@@ -7,21 +7,19 @@ Items are paired by position-free identity: the same id, the same prompt hash, t
 that one side lacks is an error, never a reason to compare the intersection.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 
 from unlearn_guard.errors import ScoringError
 from unlearn_guard.judging import statistics
+from unlearn_guard.judging.knowing import Guesswork, guesswork
 from unlearn_guard.judging.pairing import Table, answers
 from unlearn_guard.judging.probes import probe_measures
+from unlearn_guard.judging.scored import exact_means, with_error
 from unlearn_guard.judging.statistics import NOTHING_GIVEN, Floats, Given, Statistic
 from unlearn_guard.records import CONFIDENCE_LEVELS, FULL, Interval, Measurement, Role, TaskScore
-
-KNOWS = 0.95
-"""Base knows a task when its whole interval at this level lies above chance."""
 
 
 def derive(
@@ -37,11 +35,12 @@ def derive(
 
     `base` and `candidate` are the digests the scores carry as `subject`; a quantized model keeps the
     digest it was quantized from. All drops and gaps speak of the candidate. `retrained` is the digest of a
-    model that never saw the forget set, where one was scored: what probes are compared with. `given` are intervals
-    that are taken as they are instead of being drawn, which is what takes the time.
+    model that never saw the forget set, where one was scored: what probes are compared with, and what forget tasks
+    are scored without knowing. `given` are intervals that are taken as they are instead of being drawn, which is what
+    takes the time.
 
-    Nothing is derived from a task that base does not itself know (`knows`): the drop of an accuracy
-    that was never above chance is noise, and must not pass. `unknown` says which tasks these are.
+    Nothing is derived from a task that base does not itself know (`knowing`): the drop of a score that anybody
+    reaches is noise, and must not pass. `knowing.unknown` says which tasks these are.
 
     Raises ScoringError when a score is given twice, belongs to neither model, disagrees with its own
     items, or does not answer the same items as the score it is compared with.
@@ -52,36 +51,20 @@ def derive(
     if base == candidate:
         raise ScoringError("base and candidate have the same digest, so nothing can be compared")
     table = Table(scores, subjects=(base, candidate, *([retrained] if retrained is not None else [])))
-    found = [_with_error(score, seed, given) for score in scores]
-    found += [_truncated(score) for score in scores]
-    own = {task.name: task.metric for task in table.tasks}
+    found = [with_error(score, seed, given) for score in scores]
+    without = {task.name: guesswork(table, task, retrained) for task in table.tasks}
     trusted = {
-        (m.task, m.precision): _above_chance(m, table) for m in found if m.subject == base and m.metric == own[m.task]
+        (score.task.name, score.precision): without[score.task.name].below(score, measured, seed)
+        for score, measured in zip(scores, found, strict=True)
+        if score.subject == base
     }
-    for comparison in _comparisons(table, base, candidate, trusted):
+    found += [_truncated(score) for score in scores]
+    for comparison in _comparisons(table, base, candidate, trusted, without):
         measurement = comparison.measure(candidate, seed, given)
         if measurement is not None:
             found.append(measurement)
     found += probe_measures(table, subjects=(base, candidate), retrained=retrained, seed=seed, given=given)
     return tuple(found)
-
-
-def unknown(scores: Sequence[TaskScore], *, base: str, seed: int) -> tuple[str, ...]:
-    """One sentence for each task and precision that base does not know, so that nothing was derived from it."""
-    table = Table(scores, subjects=())
-    return tuple(
-        f"base does not know {m.task} at {m.precision}: {m.metric} {m.value:.3f} is not clearly above chance "
-        f"({table.task(m.task).chance:.3f}, {m.samples} items), so nothing is derived from it"
-        for m in (_with_error(s, seed) for s in scores if s.subject == base and s.task.role is not Role.PROBE)
-        if not _above_chance(m, table)
-    )
-
-
-def known(scores: Sequence[TaskScore], *, base: str, seed: int) -> tuple[str, ...]:
-    """The forget tasks that base knows in full precision: of no other a drop or a gap is derived."""
-    asked = [s for s in scores if s.subject == base and s.precision == FULL and s.task.role is Role.FORGET]
-    table = Table(asked, subjects=())
-    return tuple(s.task.name for s in asked if _above_chance(_with_error(s, seed), table))
 
 
 def dtype_gap(own: TaskScore, others: Sequence[TaskScore], *, seed: int) -> Measurement:
@@ -115,31 +98,10 @@ def _gain_in(own: TaskScore, other: TaskScore, seed: int) -> Measurement | None:
     return gain.measure(own.subject, seed)
 
 
-def _above_chance(measurement: Measurement, table: Table) -> bool:
-    interval = measurement.interval(KNOWS)
-    return interval is not None and interval.low > table.task(measurement.task).chance
-
-
 def _truncated(score: TaskScore) -> Measurement:
     """How many items lost the beginning of their prompt; a number to forbid, because what was cut was not asked."""
     return replace(
         score.measurement, metric="truncated", value=float(score.truncated), stderr=None, intervals=(), p_value=None
-    )
-
-
-def _with_error(score: TaskScore, seed: int, given: Given = NOTHING_GIVEN) -> Measurement:
-    """The score itself with its standard error and intervals over items."""
-    if score.task.role is Role.PROBE:
-        # Not shares: the bounds on what was never seen do not hold. The measure that the probe feeds has its own.
-        return replace(score.measurement, p_value=None)
-    shares_N1 = np.array([[sample.correct] for sample in score.samples], dtype=np.float64)
-    name = f"{score.subject} {score.measurement.name}"
-    taken = given.get(name)
-    return replace(
-        score.measurement,
-        stderr=statistics.stderr(shares_N1, _mean),
-        intervals=statistics.intervals(shares_N1, _mean, seed=seed, name=name) if taken is None else taken,
-        p_value=None,
     )
 
 
@@ -155,7 +117,7 @@ class _Comparison:
     def measure(self, subject: str, seed: int, given: Given = NOTHING_GIVEN) -> Measurement | None:
         """The quantity with its error, or None where it is undefined."""
         answers_NK = answers(self.scores)
-        value = float(self.statistic(_exact_means(answers_NK)))
+        value = float(self.statistic(exact_means(answers_NK)))
         if not np.isfinite(value):
             return None
         task = self.scores[0].task.name
@@ -180,7 +142,9 @@ class _Comparison:
 Trusted = dict[tuple[str, str], bool]
 
 
-def _comparisons(table: Table, base: str, candidate: str, trusted: Trusted) -> Iterator[_Comparison]:
+def _comparisons(
+    table: Table, base: str, candidate: str, trusted: Trusted, without: Mapping[str, Guesswork]
+) -> Iterator[_Comparison]:
     """Every comparison the scores allow, in the order in which the tasks and precisions were given."""
     for task in table.tasks:
         for precision in table.precisions:
@@ -198,40 +162,22 @@ def _comparisons(table: Table, base: str, candidate: str, trusted: Trusted) -> I
             elif trusted.get((task.name, FULL), False):
                 full_base = table.get(base, FULL, task.name)
                 full = table.get(candidate, FULL, task.name) if precision != FULL else None
-                yield from _forgetting(judged, full_base, full, precision)
+                yield from _forgetting(judged, full_base, full, without[task.name].level)
 
 
 def _forgetting(
-    judged: TaskScore, base: TaskScore | None, full: TaskScore | None, precision: str
+    judged: TaskScore, base: TaskScore | None, full: TaskScore | None, guessed: float
 ) -> Iterator[_Comparison]:
     """What is left of a forget task: against base in full precision, and against the candidate's own."""
+    precision = judged.precision
     if base is not None:
-        drop, above = _relative_drop, _removed_above(judged.task.chance)
+        drop, above = _relative_drop, _removed_above(guessed)
         yield _Comparison(metric="forget_drop", scores=(base, judged), precision=precision, statistic=drop)
         yield _Comparison(metric="above_chance_removed", scores=(base, judged), precision=precision, statistic=above)
     if full is not None:
         yield _Comparison(metric="ptq_gap", scores=(full, judged), precision=precision, statistic=_gain)
     if full is not None and base is not None:
         yield _Comparison(metric="recovery", scores=(base, full, judged), precision=precision, statistic=_recovery)
-
-
-def _exact_means(answers_NK: Floats) -> Floats:
-    """Each column's mean as a Fraction, so that a quantity is rounded once, at its end.
-
-    24 of 160 items lost are 0.15, which a limit of 0.15 lets pass; in floats 1.0 - 0.85 is above it.
-    """
-    return np.array([_exact_mean(column_N) for column_N in answers_NK.T], dtype=object)
-
-
-def _exact_mean(answers_N: Floats) -> Fraction:
-    """Summed by distinct answers: two where answers are right or wrong, however many items there are."""
-    kinds_K, counts_K = np.unique(answers_N, return_counts=True)
-    counted = zip(kinds_K.tolist(), counts_K.tolist(), strict=True)
-    return sum((Fraction(kind) * count for kind, count in counted), start=Fraction()) / len(answers_N)
-
-
-def _mean(means: Floats) -> Floats:
-    return means[..., 0]
 
 
 def _drop(means: Floats) -> Floats:
@@ -249,10 +195,10 @@ def _relative_drop(means: Floats) -> Floats:
     return _ratio(means[..., 0] - means[..., 1], means[..., 0])
 
 
-def _removed_above(chance: float) -> Callable[[Floats], Floats]:
+def _removed_above(guessed: float) -> Callable[[Floats], Floats]:
     def removed(means: Floats) -> Floats:
-        """(acc_base - acc_cand) / (acc_base - chance); undefined when base is not above chance."""
-        return _ratio(means[..., 0] - means[..., 1], means[..., 0] - chance)
+        """(acc_base - acc_cand) / (acc_base - guessed); undefined when base is not above it."""
+        return _ratio(means[..., 0] - means[..., 1], means[..., 0] - guessed)
 
     return removed
 

@@ -109,12 +109,13 @@ def _accuracy(run: Run, task: Task, precisions: Sequence[str], found: Found) -> 
         each = [found.get((task.name, task.metric, precision, subject)) for precision in precisions]
         return [None if one is None else one.value for one in each]
 
+    name, without = ("chance", task.chance) if task.floor is None else ("floor", task.floor)
     return bars(
         wording.short(f"{task.name}, {task.metric}"),
         [wording.short(precision, 24) for precision in precisions],
         {"base": values(run.base.digest), "candidate": values(run.candidate.digest)},
         most=1.0,
-        line=(task.chance, f"chance {task.chance:.2f}"),
+        line=(without, f"{name} {without:.2f}"),
     )
 
 

@@ -165,6 +165,7 @@ def _render(loaded: Loaded, spec: TaskSpec, how: _How) -> RenderedTask:
         digest=task_digest(spec.metric, leaves),
         measure=spec.measure,
         retrained=spec.retrained,
+        floor=spec.floor,
     )
     return RenderedTask(task=task, leaves=leaves)
 

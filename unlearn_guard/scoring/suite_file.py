@@ -28,6 +28,9 @@ class TaskModel(_Strict):
     task: _Text
     metric: _Text
     chance: Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
+    floor: Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)] | None = None
+    because: _Text | None = None
+    """Whose word the floor is."""
     pairs: _Text | None = None
     measure: Literal["model_utility"] | None = None
 
@@ -92,7 +95,8 @@ def _defect(path: Path, content: Any, error: Any) -> Defect:
         return Defect(where=where, found="nothing", expected="a value: this key is required")
     hint = ""
     value = error["input"]
-    if location[-1] == "chance" and isinstance(value, int | float) and math.isfinite(value) and 1 <= value <= 100:
+    fraction = location[-1] in ("chance", "floor") and isinstance(value, int | float) and math.isfinite(value)
+    if fraction and 1 <= value <= 100:
         hint = f"A fraction: write {value / 100}, not {value}."
     return Defect(where=where, found=repr(value)[:80], expected=error["msg"].lower(), fix=hint)
 

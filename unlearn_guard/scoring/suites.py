@@ -29,7 +29,7 @@ NEUTRAL = "neutral"
 """The source of prompt pairs that puts a neutral stem in the place of a lettered question's."""
 
 SWAPPED = "swapped"
-"""The source of prompt pairs that puts another item's question in the place of a question with a written answer."""
+"""The source of prompt pairs that puts another item's question in the place of a question."""
 
 RETAIN_TASKS = "retain"
 """The calibration source that takes the prompts of the suite's retain tasks."""
@@ -37,11 +37,14 @@ RETAIN_TASKS = "retain"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """One lm-eval task or group of a suite, the metric that counts, and what a model that knows nothing scores.
+    """One lm-eval task or group of a suite, the metric that counts, and what is scored without knowing.
+
+    `chance` is the score of an answer drawn blindly, `floor` that of a model that never learnt what is asked and
+    `because` whose word that is.
 
     `pairs` is where a forget task's clean and corrupted prompts for attribution come from: a JSON Lines
-    file, the word `neutral` (its lettered questions under a stem that asks nothing) or `swapped` (its written
-    answers under another item's question), or None. `measure` and
+    file, the word `neutral` (its lettered questions under a stem that asks nothing) or `swapped` (each question
+    against another item's, where right and wrong answers part), or None. `measure` and
     `retrained` are `records.Task`'s.
     """
 
@@ -52,6 +55,8 @@ class TaskSpec:
     pairs: Path | Literal["neutral", "swapped"] | None = None
     measure: str | None = None
     retrained: float | None = None
+    floor: float | None = None
+    because: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +167,8 @@ def _specs(tasks: Iterable[TaskModel], role: Role, root: Path) -> tuple[TaskSpec
             chance=each.chance,
             pairs=_pairs(each.pairs, root),
             measure=each.measure,
+            floor=each.floor,
+            because=each.because,
         )
         for each in tasks
     )
@@ -209,6 +216,9 @@ def _conflicts(path: Path, content: Any, file: SuiteFile) -> list[Defect]:
             defects.append(
                 Defect(where=where, found=f"task {each.task!r}", expected="another name: this one is reserved")
             )
+        if getattr(each, "floor", None) is not None and each.floor < each.chance:
+            found = f"floor {each.floor:g} below chance {each.chance:g}"
+            defects.append(Defect(where=where, found=found, expected="what is scored without knowing: chance or more"))
         if section == "forget" and each.measure is not None:
             defects.append(Defect(where=where, found="model_utility of a forget task", expected="it of retain tasks"))
         seen.add(each.task)

@@ -39,6 +39,8 @@ class OneBos:
         self._tokenizer = tokenizer
         self._written = tokenizer.decode([bos]) if bos is not None else ""
         self.is_fast = bool(getattr(tokenizer, "is_fast", False))
+        self.unk_token_id: int | None = getattr(tokenizer, "unk_token_id", None)
+        self.decode = tokenizer.decode
 
     def __call__(self, text: str, **options: Any) -> Any:
         """What the tokenizer makes of one text."""
