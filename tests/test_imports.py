@@ -24,7 +24,7 @@ LEVELS = (
     {"local_engine"},
     {"ray_engine"},
     {"compare", "demo", "pytest_plugin"},
-    {"commands", "listing", "options"},
+    {"commands", "listing", "options", "policy_table"},
     {"cli"},
     {"__main__"},
 )

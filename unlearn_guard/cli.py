@@ -350,6 +350,22 @@ def build(name: str, out: Path, seed: int) -> int:
     return build_command(name, out, seed)
 
 
+@app.group()
+def policy() -> None:
+    """The policies that `check` and `judge` hold a candidate against."""
+
+
+@policy.command(name="show")
+@click.argument("name", required=False, metavar="[POLICY]")
+@click.option("--suite", metavar="NAME", help="Show a limit for each of its tasks.  [default: the policy's own suite]")
+@tasks_dir
+def show_policy(name: str | None, suite: str | None, tasks_dirs: tuple[Path, ...]) -> int:
+    """Every limit of POLICY (a file or a shipped name, else paper) with its reason, and what it cannot tell."""
+    from unlearn_guard.policy_table import show
+
+    return show(name, suite, tasks_dirs)
+
+
 @app.command(name="list")
 @click.argument("what", type=click.Choice(("methods", "policies", "precisions", "suites", "tasks")))
 @tasks_dir

@@ -28,9 +28,15 @@ def _methods(folder: Path | None) -> list[tuple[str, str]]:
 
 
 def _policies() -> list[tuple[str, str]]:
+    from unlearn_guard.judging.lint import draft_warnings
     from unlearn_guard.judging.thresholds import list_policies, read_policy
 
-    return [(name, f"{len(read_policy(name).rules)} rules") for name in list_policies()]
+    drafts = {name: read_policy(name) for name in list_policies()}
+    return [
+        row
+        for name, draft in drafts.items()
+        for row in [(name, f"{len(draft.rules)} rules"), *(("", f"warning: {each}") for each in draft_warnings(draft))]
+    ]
 
 
 def _precisions() -> list[tuple[str, str]]:

@@ -63,7 +63,23 @@ def open_run(directory: Path, *, by: "PolicyDraft | None" = None) -> OpenRun:
     answers = _answers(directory, run, held.files)
     read = {pair for draft in (own, by) if draft is not None for pair in _read_intervals(draft)}
     notes = _assert_measured(directory, run, held.files, answers, read)
-    return OpenRun(run=replace(run, notes=(*run.notes, *notes)), digest=held.digest, files=held.files, answers=answers)
+    run = replace(run, notes=(*run.notes, *notes), warnings=_warnings(run, answers))
+    return OpenRun(run=run, digest=held.digest, files=held.files, answers=answers)
+
+
+def _warnings(run: Run, answers: Answers) -> tuple[str, ...]:
+    """What the policy and the suite cannot tell; what run.json says of that is not asked."""
+    from unlearn_guard.judging.lint import policy_warnings, suite_warnings
+
+    prompts = {
+        task: [sample.prompt for sample in samples]
+        for (task, precision, side), samples in answers.items()
+        if (precision, side) == (FULL, "candidate")
+    }
+    return (
+        *policy_warnings(run.policy.limits, run.tasks),
+        *suite_warnings(run.tasks, prompts, complete=run.verdict.complete),
+    )
 
 
 def _draft(directory: Path, run: Run) -> "PolicyDraft":

@@ -33,6 +33,7 @@ from unlearn_guard.judging.derive import derive
 from unlearn_guard.judging.draft import PolicyDraft
 from unlearn_guard.judging.gate import judge
 from unlearn_guard.judging.knowing import unknown
+from unlearn_guard.judging.lint import policy_warnings, suite_warnings
 from unlearn_guard.judging.thresholds import read_policy, resolve
 from unlearn_guard.measuring import (
     Bench,
@@ -219,8 +220,18 @@ def _measure(
         seconds=time.monotonic() - begin,
         limit=request.limit,
         notes=(*ready.notes, *bench.notes, *bench.store.warnings, *unknown_tasks),
+        warnings=_warnings(ready.policy, bench.rendered, complete=complete),
     )
     return run, (*scores, *ready.elsewhere.scores), tuple(ready.erasure.attributed)
+
+
+def _warnings(policy: Policy, rendered: Rendered, *, complete: bool) -> tuple[str, ...]:
+    """What the policy and the suite cannot tell, however the candidate answers."""
+    prompts = {each.task.name: [item.prompt for item in each.items] for each in rendered.tasks}
+    return (
+        *policy_warnings(policy.limits, rendered.records),
+        *suite_warnings(rendered.records, prompts, complete=complete),
+    )
 
 
 def _open_others(

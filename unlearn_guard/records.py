@@ -475,7 +475,10 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A finished check: what run.json holds, and all that a report may show."""
+    """A finished check: what run.json holds, and all that a report may show.
+
+    `notes` are what happened, `warnings` what the policy or the suite cannot tell whatever happens (`judging.lint`).
+    """
 
     suite: str
     policy: Policy
@@ -490,5 +493,6 @@ class Run:
     seconds: float
     limit: int | None = None
     notes: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
     retrained: Checkpoint | None = None
     prompts: tuple[Prompt, ...] = ()

@@ -169,3 +169,26 @@ def test_a_checked_candidate_can_be_attested(
     done = guard("verify", tmp_path / "erased.json", candidate("destroyed"))
     assert done.status == 4
     assert "model.safetensors" in done.text
+
+
+def test_a_policy_that_cannot_fail_is_told_wherever_it_is_looked_at(
+    guard: Guard, checked: Checked, tmp_path: Path
+) -> None:
+    """`policy show`, `judge`, the report and the JSON it is made from; the shipped policy is clean there."""
+    policy = tmp_path / "soft.yaml"
+    policy.write_text(
+        "version: 1\nlimits:\n"
+        "  - {metric: ptq_gap, task: '@forget', precision: nf4, at_least: -0.5, because: any}\n"
+        "  - {metric: forget_drop, task: '@forget', precision: full, at_most: 1.0, because: any}\n"
+    )
+    run = checked("destroyed")[1]
+    for command in (("policy", "show", policy, "--suite", "organism"), ("judge", run, "--thresholds", policy)):
+        said = guard(*command).text
+        assert "ptq_gap[organism_forget-nf4] is bounded from the side that is not at risk" in said
+        assert "forget_drop[organism_forget-full]: at_most 1 is broken by nothing" in said
+        assert "no limit asks in full precision whether anything is forgotten" in said
+    shown = guard("policy", "show", policy)
+    assert shown.status == 0
+    assert "@forget-nf4" in shown.out
+    assert "Warning" not in guard("policy", "show").out
+    assert read_json(run / "run.json")["warnings"] == []

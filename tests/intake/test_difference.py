@@ -147,6 +147,17 @@ def test_what_is_computed_is_a_defect(tmp_path: Path, base: Intake, changes: dic
     assert f"config.json: {named}: found" in why_not(base, candidate(tmp_path, config=changes))
 
 
+@pytest.mark.parametrize(
+    "changes", [{"forced_eos_token_id": 2}, {"bad_words_ids": [[5]]}, {"repetition_penalty": 1.3}, {"num_beams": 3}]
+)
+def test_config_json_bends_answers_where_no_generation_config_lies_beside_it(
+    tmp_path: Path, base: Intake, changes: dict
+) -> None:
+    """The loaded config has lost such keys; a loaded model is given those of the file."""
+    (key,) = changes
+    assert f"generation_config.json: {key}: found" in why_not(base, candidate(tmp_path, config=changes))
+
+
 def test_another_spelling_of_the_same_config_is_no_difference(tmp_path: Path, base: Intake) -> None:
     other = candidate(tmp_path)
     newer = {key: value for key, value in CONFIG.items() if key != "rope_theta"}

@@ -233,3 +233,10 @@ def test_a_dataset_that_is_not_pinned_is_refused(world, offline):
     assert "not pinned to a revision" in refusal(world)
     ask_the_hub(world, PINNED.replace("0123456789abcdef0123456789abcdef01234567", "main"))
     assert "not pinned to a revision" in refusal(world)
+
+
+def test_a_metric_of_which_less_is_better_is_refused(world):
+    """Its drop would read as forgetting where a model has come to know more; a probe may have one."""
+    better = "metric: acc_norm, aggregation: mean, higher_is_better: "
+    change(world, "worded.yaml", f"{better}true", f"{better}false")
+    assert "of metric 'acc_norm' less is better" in refusal(world)

@@ -147,15 +147,17 @@ def _ids(value: Any) -> set[int]:
 
 def _settings(intake: Intake) -> dict[str, Any]:
     """The generation config that transformers loads, as far as it is not the default. Raises CheckpointError."""
-    from transformers import AutoConfig, GenerationConfig
+    from transformers import GenerationConfig
 
     directory = Path(intake.checkpoint.path)
     try:
         if (directory / FILE).is_file():
             loaded = GenerationConfig.from_pretrained(directory, local_files_only=True)
         else:
-            config = AutoConfig.from_pretrained(str(directory), trust_remote_code=False, local_files_only=True)
-            loaded = GenerationConfig.from_model_config(config)
+            # Not of the loaded config, which has lost its generation settings: a model is given those of the file.
+            loaded = GenerationConfig.from_pretrained(
+                directory, config_file_name="config.json", _from_model_config=True, local_files_only=True
+            )
         found: dict[str, Any] = loaded.to_diff_dict()
     except config_errors() as error:
         raise refusal(

@@ -54,12 +54,22 @@ class Where(StrEnum):
                 return precision == NF4
 
 
+class Safer(StrEnum):
+    """On which side of a metric nothing is at risk."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    BETWEEN = "between"
+    NEITHER = "neither"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """One metric: its unit, the range [low, high] a limit on it may lie in, and where it is measured.
 
     The range is that of sensible limits, so that 30 written for 0.30 is caught; a measured value may
-    lie outside it (`forget_drop` of a candidate that knows twice what base knew is -1).
+    lie outside it (`forget_drop` of a candidate that knows twice what base knew is -1). `untouched` is what a model
+    has of which nothing was unlearned, or where the range begins: a lower bound there is broken by no candidate.
     """
 
     name: str
@@ -69,10 +79,32 @@ class Metric:
     high: float
     unit: str
     guards: Property
+    safer: Safer
+    untouched: float
+
+
+_SAFER = {
+    **dict.fromkeys(("ptq_gap", "dtype_gap", "retain_drop", "as_nc", "as_nc_corrected", "recovery"), Safer.LOWER),
+    **dict.fromkeys(("truncated", "noise_ratio"), Safer.LOWER),
+    **dict.fromkeys(("forget_drop", "above_chance_removed", "cad", "cad_corrected", "quantized_share"), Safer.HIGHER),
+    **dict.fromkeys((FORGET_QUALITY, "forget_truth_ratio", MODEL_UTILITY, "floor_survival"), Safer.HIGHER),
+    PRIVLEAK: Safer.BETWEEN,
+}
+_UNTOUCHED = dict.fromkeys(("forget_drop", "above_chance_removed"), 0.0)
 
 
 def _metric(name: str, asks: Asks, where: Where, bounds: tuple[float, float], unit: str, guards: Property) -> Metric:
-    return Metric(name=name, asks=asks, where=where, low=bounds[0], high=bounds[1], unit=unit, guards=guards)
+    return Metric(
+        name=name,
+        asks=asks,
+        where=where,
+        low=bounds[0],
+        high=bounds[1],
+        unit=unit,
+        guards=guards,
+        safer=_SAFER.get(name, Safer.NEITHER),
+        untouched=_UNTOUCHED.get(name, bounds[0]),
+    )
 
 
 _SHARE, _DIFFERENCE, _RATIO = (0.0, 1.0), (-1.0, 1.0), (-2.0, 2.0)
@@ -130,6 +162,8 @@ def score(name: str, unbounded: bool = False) -> Metric:
         high=math.inf if unbounded else 1.0,
         unit="the probe's own" if unbounded else "accuracy",
         guards=Property.REPORTED,
+        safer=Safer.NEITHER,
+        untouched=0.0,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from unlearn_guard.errors import Defect, PolicyError
 from unlearn_guard.judging.draft import PolicyDraft
 from unlearn_guard.judging.gate import judge
+from unlearn_guard.judging.lint import POLICY, policy_warnings
 from unlearn_guard.judging.thresholds import resolve
 from unlearn_guard.records import FULL, Run
 
@@ -25,7 +26,10 @@ def rejudge(run: Run, draft: PolicyDraft, precisions: Iterable[str] = SHIPPED_PR
     measured = (measurement.precision for measurement in run.measurements)
     policy = resolve(draft, run.tasks, dict.fromkeys([*precisions, *measured]))
     verdict = judge(policy.limits, run.measurements, candidate=run.candidate.digest, complete=run.verdict.complete)
-    return replace(run, policy=policy, verdict=verdict)
+    of_the_suite = (each for each in run.warnings if not each.startswith(POLICY))
+    return replace(
+        run, policy=policy, verdict=verdict, warnings=(*policy_warnings(policy.limits, run.tasks), *of_the_suite)
+    )
 
 
 def _refuse_another(run: Run, draft: PolicyDraft) -> None:

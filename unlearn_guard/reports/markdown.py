@@ -34,6 +34,8 @@ def markdown(evidence: Evidence, *, limit: int = LIMIT) -> str:
         text.add(f"<details><summary>Limits that held: {len(held)}</summary>\n\n")
         text.table(("", "check", "value", "limit", "margin"), (_row(check) for check in held))
         text.add("</details>\n\n", always=True)
+    for warning in run.warnings:
+        text.add(f"- **Warning**: {prose(wording.short(warning, 400))}\n")
     for note in run.notes:
         text.add(f"- {prose(wording.short(note, 400))}\n")
     text.add(

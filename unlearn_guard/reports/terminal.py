@@ -34,6 +34,8 @@ def render(run: Run, console: Console, directory: Path | None = None) -> None:
     console.print(_scores(run))
     if run.stages:
         console.print(_stages(run))
+    for warning in run.warnings:
+        console.print(Text(f"Warning: {wording.plain(warning)}", style="yellow"))
     for note in run.notes:
         console.print(Text(f"Note: {wording.plain(note)}"))
     console.print(_headline(run))

@@ -60,6 +60,7 @@ def encode(run: Run, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "seconds": run.seconds,
         "limit": run.limit,
         "notes": list(run.notes),
+        "warnings": list(run.warnings),
         "retrained": _checkpoint(run.retrained) if run.retrained is not None else None,
         "prompts": [asdict(prompt) for prompt in run.prompts],
         "files": files,
@@ -152,6 +153,7 @@ class _RunFile(_Model):
     seconds: float
     limit: int | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     files: dict[str, _File]
     retrained: Checkpoint | None = None
     prompts: tuple[Prompt, ...] = ()
@@ -203,6 +205,7 @@ def _run(file: _RunFile, verdict: Verdict) -> Run:
         seconds=file.seconds,
         limit=file.limit,
         notes=file.notes,
+        warnings=file.warnings,
         retrained=file.retrained,
         prompts=file.prompts,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 
 from unlearn_guard.errors import SuiteError, near
-from unlearn_guard.records import Prompt, Task
+from unlearn_guard.records import Prompt, Role, Task
 from unlearn_guard.scoring.chat import Chat
 from unlearn_guard.scoring.digests import items_digest, sha256_of, task_digest
 from unlearn_guard.scoring.generation import read_generation
@@ -225,6 +225,11 @@ def _metric(task: Any, spec: TaskSpec, path: Path) -> tuple[str, str]:
     chosen = wanted or (filters[0] if len(filters) == 1 else "none")
     if chosen not in filters:
         raise SuiteError(f"{path} has no filter {chosen!r}", fix=near(chosen, filters))
+    if spec.role is not Role.PROBE and task.higher_is_better().get(metric) is False:
+        raise SuiteError(
+            f"{path}: of metric {metric!r} less is better, so that forgetting would read as knowing more",
+            fix="Choose a metric of which more is better, such as acc or exact_match, or make the task a probe.",
+        )
     if not _is_mean(known[metric]):
         raise SuiteError(
             f"{path}: metric {metric!r} is not a mean over items",
