@@ -7,10 +7,9 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.oracles.made_evidence import LIMITS, made_drift
+from tests.oracles.made_directory import forged, made_directory
 from tests.oracles.made_scores import (
     BASE,
     CANDIDATE,
@@ -20,11 +19,7 @@ from tests.oracles.made_scores import (
     made_score,
     made_scores,
     made_task,
-    ones,
 )
-from unlearn_guard.attribution import cad
-from unlearn_guard.attribution.circuit import mlp_circuit
-from unlearn_guard.attribution.scores import ItemScores, write_scores
 from unlearn_guard.cli import run as command
 from unlearn_guard.errors import RunDirectoryError
 from unlearn_guard.judging.again import score_of
@@ -32,109 +27,18 @@ from unlearn_guard.judging.derive import derive, dtype_gap
 from unlearn_guard.judging.draft import read_draft
 from unlearn_guard.judging.gate import judge
 from unlearn_guard.opening import open_run, read_run
-from unlearn_guard.records import FORGET_QUALITY, PRIVLEAK, Measurement, Property, Role, Sample, Task
+from unlearn_guard.records import FORGET_QUALITY, PRIVLEAK, Property, Role, Sample, Task
 from unlearn_guard.runs.directory import write_run
-from unlearn_guard.runs.drift_file import write_drift
 
 ROOT = Path(__file__).parents[1]
-EDGES = ("input->m0", "m0->m1", "m1->m2", "m2->m3")
-
-
-def edge_scores(*rows):
-    return ItemScores(
-        edges=EDGES,
-        scores_NE=np.array(rows, dtype=np.float32),
-        clean_N=np.ones(len(rows)),
-        corrupted_N=np.zeros(len(rows)),
-        steps=5,
-    )
-
-
-def of_candidate(metric, value, task="forget_task", precision="full", samples=2, **more):
-    return Measurement(
-        subject=CANDIDATE, metric=metric, task=task, precision=precision, value=value, samples=samples, **more
-    )
 
 
 @pytest.fixture
 def run_dir(tmp_path):
-    """A run that failed, with all that can lie beside it: answers in another dtype, edge scores, weight counts."""
-    out = tmp_path / "run"
-    scores = made_scores(forget_nf4=85)
-    (out / "attribution").mkdir(parents=True)
-    (out / ".unlearn-guard").touch()
-    sides = {
-        "base": edge_scores([1, 0.5, 2, 0.1], [1, 1, 2, 0.1]),
-        "candidate": edge_scores([0, 0.5, 1, 0], [0, 1, 1, 0]),
-    }
-    for side, digest in (("base", BASE), ("candidate", CANDIDATE)):
-        path = out / "attribution" / f"forget_task.full.{side}.json"
-        write_scores(path, sides[side], subject=digest, task="forget_task")
-    circuit = mlp_circuit(sides["base"].edge_scores(subject=BASE, task="forget_task"))
-    measured = cad.measure(
-        sides["base"], sides["candidate"], circuit, subject=CANDIDATE, precision="full", task="forget_task"
-    )
-    write_drift(out / "weights", made_drift(), base=BASE, candidate=CANDIDATE)
-    flipped, weights, survived = 2 * (0 + 10 + 20 + 30), 8000, 2 * (0 + 10 + 20 + 30)
-    elsewhere = made_score(made_task(40), ones(12, 40), precision="full-bfloat16")
-    run, _ = made_run(limits=LIMITS, scores=scores)
-    measurements = (
-        *run.measurements,
-        *measured,
-        dtype_gap(scores[1], [elsewhere], seed=0),
-        of_candidate("code_flip_rate", flipped / weights, task="weights", precision="nf4", samples=weights),
-        of_candidate("floor_survival", survived / 800, task="weights", precision="nf4", samples=800),
-        of_candidate("update_to_bin", 0.4, task="weights", precision="nf4", samples=800),
-        of_candidate("quantized_share", 0.75, task="weights", precision="nf4", samples=8000),
-        of_candidate("activation_shift_c", 0.5),
-    )
-    run = replace(
-        run,
-        measurements=measurements,
-        verdict=judge(run.policy.limits, measurements, candidate=CANDIDATE, complete=True),
-    )
-    write_run(run, [*scores, elsewhere], out)
+    """A run that failed."""
+    out = made_directory(tmp_path / "run")
     assert read_run(out).verdict.failed
     return out
-
-
-def edited(out, change):
-    """Bend run.json, then make everything that is only written for readers agree, as a forger would."""
-    path = out / "run.json"
-    content = json.loads(path.read_text())
-    change(content)
-    measured = {
-        (m["metric"], m["task"], m["precision"]): m for m in content["measurements"] if m["subject"] == CANDIDATE
-    }
-    for check in content["checks"]:
-        made = measured.get((check["metric"], check["task"], check["precision"]))
-        low, high = check["at_least"], check["at_most"]
-        level = check["confidence"] or 0.95
-        interval = next((i for i in made["intervals"] if i["confidence"] == level), None) if made else None
-        check.update(value=made and made["value"], stderr=made and made["stderr"], samples=made and made["samples"])
-        check["interval"] = [interval["low"], interval["high"]] if interval else None
-        slack = [made["value"] - low] if made and low is not None else []
-        slack += [high - made["value"]] if made and high is not None else []
-        check["margin"] = min(slack) if made else None
-        ends = (
-            ([interval["low"], interval["high"]] if interval else [])
-            if check["confidence"]
-            else made and [made["value"]]
-        )
-        inside = [(low is None or low <= e) and (high is None or e <= high) for e in ends or ()]
-        outside = inside and not any(inside)
-        check["outcome"] = (
-            "unmeasured" if not made
-            else "passed" if inside and all(inside)
-            else "failed" if outside
-            else "inconclusive"
-        )  # fmt: skip
-    outcomes = {check["outcome"] for check in content["checks"]}
-    content["verdict"] = "failed" if "failed" in outcomes else "passed" if outcomes == {"passed"} else "incomplete"
-    for name in content["files"]:
-        data = (out / name).read_bytes() if (out / name).exists() else b""
-        content["files"][name] = {"sha256": f"sha256:{sha256(data).hexdigest()}", "lines": data.count(b"\n")}
-    path.write_text(json.dumps(content))
 
 
 def refused_by_all(out, *said, capsys):
@@ -269,7 +173,7 @@ BENDS = {
 @pytest.mark.parametrize("bend", BENDS)
 def test_a_bent_run_is_refused_by_file_and_field(bend, run_dir, capsys):
     change, said = BENDS[bend]
-    edited(run_dir, change)
+    forged(run_dir, change)
     refused_by_all(run_dir, "run.json", said, capsys=capsys)
 
 
@@ -298,7 +202,7 @@ FILES = {
 @pytest.mark.parametrize("bend", FILES)
 def test_bent_answers_contradict_the_measurements(bend, run_dir, capsys):
     FILES[bend](run_dir)
-    edited(run_dir, lambda _: None)
+    forged(run_dir, lambda _: None)
     refused_by_all(run_dir, "forget_task", capsys=capsys)
 
 
@@ -314,13 +218,13 @@ def test_bent_edge_scores_and_counts_are_refused(name, old, new, run_dir, capsys
     path = run_dir / name
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    edited(run_dir, lambda _: None)
+    forged(run_dir, lambda _: None)
     refused_by_all(run_dir, capsys=capsys)
 
 
 def test_a_file_of_nobody_s_answers_is_refused(run_dir, capsys):
     (run_dir / "samples" / "other.nf4.candidate.jsonl").write_bytes((run_dir / NF4).read_bytes())
-    edited(run_dir, lambda c: c["files"].update({"samples/other.nf4.candidate.jsonl": {}}))
+    forged(run_dir, lambda c: c["files"].update({"samples/other.nf4.candidate.jsonl": {}}))
     refused_by_all(run_dir, "samples/other.nf4.candidate.jsonl", capsys=capsys)
 
 
@@ -342,7 +246,7 @@ def test_an_honest_run_opens_and_names_what_is_taken_on_its_word(run_dir, capsys
 def test_the_edited_bytes_of_an_honest_run_are_still_its_own(run_dir):
     """The forger's tool of these tests changes nothing by itself: what is refused above is the bend."""
     before = json.loads((run_dir / "run.json").read_text())
-    edited(run_dir, lambda _: None)
+    forged(run_dir, lambda _: None)
     assert json.loads((run_dir / "run.json").read_text()) == before
 
 
@@ -370,7 +274,7 @@ def test_intervals_of_fractions_are_drawn_where_a_limit_reads_them(tmp_path, cap
     run, _ = made_run(limits=(made_limit("forget_drop", at_least=0.3),), scores=scores)
     write_run(run, scores, tmp_path / "run")
     assert "forget_drop[forget_task-full]" in read_run(tmp_path / "run").notes[-1]
-    edited(tmp_path / "run", lambda c: [each.update(low=0.79) for each in measured(c, "forget_drop")["intervals"]])
+    forged(tmp_path / "run", lambda c: [each.update(low=0.79) for each in measured(c, "forget_drop")["intervals"]])
     assert read_run(tmp_path / "run").verdict.passed
     strict = made_policy((made_limit("forget_drop", at_least=0.3, confidence=0.95),), run.tasks)
     (tmp_path / "strict.yaml").write_text(strict.text)
@@ -475,10 +379,10 @@ def test_what_probes_say_is_derived_anew_too(tmp_path, capsys):
         ("forget_truth_ratio", FORGET_QUALITY),
     ):
         held = (tmp_path / "run" / "run.json").read_bytes()
-        edited(tmp_path / "run", lambda c, of=(metric, task): measured(c, *of).update(value=0.5))
+        forged(tmp_path / "run", lambda c, of=(metric, task): measured(c, *of).update(value=0.5))
         assert command(["judge", str(tmp_path / "run")]) == 4
         assert f".value ({metric}[" in capsys.readouterr().err
         (tmp_path / "run" / "run.json").write_bytes(held)
-    edited(tmp_path / "run", lambda c: measured(c, PRIVLEAK, PRIVLEAK)["intervals"][1].update(high=900.0))
+    forged(tmp_path / "run", lambda c: measured(c, PRIVLEAK, PRIVLEAK)["intervals"][1].update(high=900.0))
     assert command(["judge", str(tmp_path / "run")]) == 4
     assert ".intervals (privleak[" in capsys.readouterr().err

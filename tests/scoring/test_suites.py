@@ -150,3 +150,13 @@ def test_reading_suites_imports_neither_torch_nor_lm_eval():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("[" * 1000 + "]" * 1000, "nested too deep"), ("1" * 5000, "cannot be read"), ("2026-99-99", "month must be")],
+)
+def test_a_value_that_no_reader_survives_is_refused_at_once(world, value, said):
+    world.write_text(f"{world.read_text()}floor: {value}\n")
+    with pytest.raises(SuiteError, match=said):
+        load_suite(world)

@@ -25,7 +25,7 @@ def digest(data: bytes) -> str:
 
 
 def loads(data: bytes) -> Any:
-    """The value. Raises ValueError for duplicate keys, NaN, infinities (1e999 too), bad UTF-8 and deep nesting."""
+    """The value. Raises ValueError for duplicate keys, NaN, numbers beyond 64 bits, bad UTF-8 and deep nesting."""
     try:
         return _DECODER.decode(data.decode("utf-8"))
     except RecursionError as error:
@@ -51,5 +51,15 @@ def _finite(text: str) -> float:
     return number
 
 
+def _whole(text: str) -> int:
+    # More than 64 bits: no count is that large, and a float of it may not exist.
+    if len(text.lstrip("-")) > _DIGITS:
+        raise ValueError(f"{text[:40]}... is too large for a number")
+    return int(text)
+
+
+_DIGITS = 19
+
+
 # Made once: a run directory is read line by line, and making a decoder takes longer than a line.
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)

@@ -8,12 +8,15 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from unlearn_guard.errors import Defect, SuiteError
 
 LARGEST = 1 << 20
 """Bytes; a suite or a task definition is a page of text, and anything larger is something else."""
+
+DEEPEST = 32
+"""Levels of lists and mappings inside each other."""
 
 
 def read_mapping(path: Path, *, aliases: bool = False) -> CommentedMap:
@@ -24,13 +27,17 @@ def read_mapping(path: Path, *, aliases: bool = False) -> CommentedMap:
     """
     text = _text(path)
     try:
-        if not aliases:
-            _refuse_aliases(path, text)
+        _check_events(path, text, aliases=aliases)
         content = YAML(typ="rt", pure=True).load(text)
     except DuplicateKeyError as error:
         raise _broken(path, error, "a key that stands twice", "each key once") from error
     except YAMLError as error:
         raise _broken(path, error, "text that is not YAML", "a YAML mapping") from error
+    except ValueError as error:  # an integer of more digits than Python reads, a date that is none
+        raise SuiteError(
+            f"{path} cannot be read: {error}",
+            [Defect(where=str(path), found="a value beyond reading", expected="YAML")],
+        ) from error
     if not isinstance(content, CommentedMap):
         found = "an empty file" if content is None else f"a {type(content).__name__}"
         raise SuiteError(
@@ -62,9 +69,18 @@ def _text(path: Path) -> str:
         raise SuiteError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _refuse_aliases(path: Path, text: str) -> None:
+def _check_events(path: Path, text: str, *, aliases: bool) -> None:
+    """Refuse what no reader survives, before anything is built from it."""
+    depth = 0
     for event in YAML(typ="rt", pure=True).parse(text):
-        if isinstance(event, AliasEvent):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            where = f"{path}:{event.start_mark.line + 1}"
+            raise SuiteError(
+                f"{where}: values nested too deep",
+                [Defect(where=where, found=f"more than {DEEPEST} levels", expected="a page of text")],
+            )
+        if isinstance(event, AliasEvent) and not aliases:
             where = f"{path}:{event.start_mark.line + 1}"
             raise SuiteError(
                 f"{where}: aliases are not read",
