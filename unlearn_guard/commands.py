@@ -111,7 +111,10 @@ def attest_command(run_dir: Path, out: Path, candidate: str | None, key: Path | 
 
     for path in attest(run_dir, out, candidate=candidate, key=key):
         click.echo(f"written: {path}")
-    for note in (each for each in read_run(run_dir).notes if each.startswith(ON_ITS_WORD)):
+    run = read_run(run_dir)
+    for warning in run.warnings:
+        click.echo(f"warning: {plain(warning)}", err=True)
+    for note in (each for each in run.notes if each.startswith(ON_ITS_WORD)):
         click.echo(f"note: {plain(note)}", err=True)
     return ExitStatus.PASSED
 
@@ -127,7 +130,12 @@ def verify_command(statement: Path, checkpoint: Path, public_key: Path | None) -
     click.echo(f"run sha256:{claim.run}, policy sha256:{claim.policy}")
     click.echo(f"verdict: {claim.verdict}")
     for name in claim.failed:
-        click.echo(f"  did not hold: {plain(name)}")
+        why = "not measured" if name in claim.unmeasured else "inconclusive" if name in claim.inconclusive else "broken"
+        click.echo(f"  did not hold: {plain(name)} ({why})")
+    for name in claim.warned:
+        click.echo(f"  held on part of the items only: {plain(name)}")
+    for warning in claim.warnings:
+        click.echo(f"warning: {plain(warning)}")
     statuses = {"passed": ExitStatus.PASSED, "failed": ExitStatus.FAILED}
     return statuses.get(claim.verdict, ExitStatus.NOT_ESTABLISHED)
 
