@@ -14,7 +14,11 @@ from unlearn_guard.runs.directory import write_run
 
 @pytest.mark.parametrize(
     ("scores", "verdict", "status"),
-    [(made_scores(), "passed", 0), (made_scores(forget_nf4=85), "failed", 1), (made_scores()[:2], "incomplete", 5)],
+    [
+        (made_scores(), "passed", 0),
+        (made_scores(forget_nf4=85), "failed", 1),
+        ([each for each in made_scores() if each.precision == "full"], "incomplete", 5),
+    ],
 )
 def test_verdict_status_and_digests_are_appended(tmp_path, scores, verdict, status):
     write_run(*made_run(scores=scores), tmp_path / "run")
