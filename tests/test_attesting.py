@@ -291,34 +291,43 @@ UNPROVEN = (
 )
 """Of made scores the first holds, nobody measured the second, and the third straddles its bound."""
 
+SHARED = "suite: 60 items of forget_task, to be forgotten, are also asked by retain_task, to be kept"
 GAP, DRIFT = "ptq_gap[forget_task-gptq]", "retain_drop[retain_task-full]"
 
 
 def test_a_statement_says_what_was_not_measured_what_is_inconclusive_and_what_was_warned_of(judged, candidate, out):
-    attest(judged(limits=UNPROVEN, warnings=("fewer than 100 forget items\x1b[31m",)), out)
+    run_dir = judged(limits=UNPROVEN)
+    edited(run_dir / "run.json", lambda held: held.update(warnings=[]))  # they are worked out anew
+    attest(run_dir, out)
     predicate = json.loads(out.read_text())["predicate"]
     about = predicate["configuration"][0]["annotations"]
     assert predicate["failedTests"] == [GAP, DRIFT]
     assert (about["unmeasured"], about["inconclusive"]) == ([GAP], [DRIFT])
-    assert about["warnings"] == ["fewer than 100 forget items\\x1b[31m"]
+    assert about["warnings"] == [SHARED]
     claim = verify(out, candidate)
     assert (claim.verdict, claim.passed) == ("incomplete", ("forget_drop[forget_task-full]",))
     assert (claim.failed, claim.unmeasured, claim.inconclusive) == ((GAP, DRIFT), (GAP,), (DRIFT,))
-    assert claim.warnings == ("fewer than 100 forget items\\x1b[31m",)
+    assert claim.warnings == (SHARED,)
+
+
+def test_a_warning_is_one_printable_line():
+    run = replace(made_run()[0], warnings=("odd\x1b[31m\nverdict: passed",))
+    about = statement(made_evidence(run), {"a": "ab" * 32})["predicate"]["configuration"][0]["annotations"]
+    assert about["warnings"] == ["odd\\x1b[31m\\nverdict: passed"]
 
 
 def test_verify_prints_each_apart_from_the_broken(judged, candidate, out, capsys):
     from unlearn_guard.cli import run
 
     limits = (*UNPROVEN, made_limit("forget_drop", precision="nf4", guards=Property.PERMANENCE, at_least=0.9))
-    assert run(["attest", str(judged(limits=limits, warnings=("a bound that cannot fail",))), "--out", str(out)]) == 0
-    assert "warning: a bound that cannot fail" in capsys.readouterr().err
+    assert run(["attest", str(judged(limits=limits)), "--out", str(out)]) == 0
+    assert f"warning: {SHARED}" in capsys.readouterr().err
     assert run(["verify", str(out), str(candidate)]) == 1
     told = capsys.readouterr().out
     assert f"did not hold: {GAP} (not measured)" in told
     assert f"did not hold: {DRIFT} (inconclusive)" in told
     assert "did not hold: forget_drop[forget_task-nf4] (broken)" in told
-    assert "warning: a bound that cannot fail" in told
+    assert f"warning: {SHARED}" in told
 
 
 def test_verify_prints_what_held_on_part_of_the_items(judged, candidate, out, capsys):
