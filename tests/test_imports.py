@@ -23,6 +23,8 @@ LEVELS = (
     {"measure_cell"},
     {"local_engine"},
     {"ray_engine"},
+    {"session_run"},
+    {"limit_items"},
     {"compare", "demo", "pytest_plugin"},
     {"commands", "listing", "options", "policy_table"},
     {"cli"},

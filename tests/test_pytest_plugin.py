@@ -31,10 +31,11 @@ def project(tmp_path):
     return tmp_path
 
 
-def pytest_in(folder, *arguments):
+def pytest_in(folder, *arguments, cache=False):
     """`python -m pytest` there, with our plug-in and xdist alone."""
     command = [sys.executable, "-m", "pytest", "-p", "unlearn_guard.pytest_plugin", "-p", "xdist.plugin"]
-    command += ["-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(folder), *arguments]
+    command += [] if cache else ["-p", "no:cacheprovider"]
+    command += ["-c", "/dev/null", "--rootdir", str(folder), *arguments]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -67,13 +68,16 @@ def test_unmeasured_and_inconclusive_fail_each_in_its_own_words(project):
 
 def test_k_selects_by_id(project):
     done = pytest_in(project, "thresholds.yaml", "--unlearn-run", "run", "-k", "forget_drop")
-    assert done.returncode == 0
+    assert done.returncode == 5
     assert "1 passed, 3 deselected" in done.stdout
     assert pytest_in(project, "thresholds.yaml", "--unlearn-run", "run", "-k", "nothing").returncode == 5
 
 
 def test_a_node_id_selects_one(project):
-    done = pytest_in(project, "thresholds.yaml::forget_drop[forget_task-full]", "--unlearn-run", "run")
+    arguments = ("thresholds.yaml::forget_drop[forget_task-full]", "--unlearn-run", "run")
+    done = pytest_in(project, *arguments)
+    assert (done.returncode, "1 passed" in done.stdout) == (5, True)
+    done = pytest_in(project, *arguments, "--unlearn-partial")
     assert (done.returncode, "1 passed" in done.stdout) == (0, True)
 
 
@@ -147,16 +151,18 @@ def test_a_missing_run_is_a_collection_error(project):
     assert "not a run directory" in done.stdout
 
 
-def test_a_run_that_nothing_judges_is_a_usage_error(project):
+@pytest.mark.parametrize("more", [[], ["-n", "2"], pytest.param(["--tx", "2*popen"], marks=pytest.mark.slow)])
+def test_a_run_that_nothing_judges_is_a_usage_error(project, more):
     (project / "thresholds.yaml").unlink()
     (project / "test_one.py").write_text("def test_one(): pass")
-    done = pytest_in(project, "--unlearn-run", "run")
+    done = pytest_in(project, "--unlearn-run", "run", *more)
     assert done.returncode == 4
     assert "nothing judges it" in done.stdout + done.stderr
 
 
 def test_the_fixture_is_the_run(project):
     (project / "test_run.py").write_text("def test_run(unlearn_run): assert unlearn_run.suite == 'made'")
+    write_run(*made_run(), project / "run")
     assert pytest_in(project, "test_run.py", "--unlearn-run", "run").returncode == 0
     done = pytest_in(project, "test_run.py")
     assert done.returncode == 1
@@ -169,6 +175,7 @@ def test_the_fixture_is_the_run(project):
         (["--unlearn-run", "run", "--unlearn-checkpoint", "x"], "exclude each other"),
         (["--unlearn-base", "x"], "needs --unlearn-checkpoint"),
         (["--unlearn-out", "x", "--unlearn-run", "run"], "needs --unlearn-checkpoint"),
+        (["--unlearn-candidate", "x"], "needs --unlearn-run"),
     ],
 )
 def test_options_that_contradict_each_other(project, arguments, said):

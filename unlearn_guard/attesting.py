@@ -1,26 +1,14 @@
 """`attest` and `verify`: from a run and the candidate's bytes to a statement, and from a statement to the bytes."""
 
-import hashlib
 import json
-import os
-import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from unlearn_guard.errors import Defect, PluginError, UsageError
-from unlearn_guard.intake import open_checkpoint
-from unlearn_guard.intake.folder import is_small_text
+from unlearn_guard.errors import PluginError, UsageError
+from unlearn_guard.intake import assert_judged, other_bytes
 from unlearn_guard.reports.attestation import Claim, read_statement, statement
 from unlearn_guard.runs import strict_json
 from unlearn_guard.runs.atomic import write_bytes
-
-BESIDE = re.compile(
-    r"(README|LICENSE|NOTICE|CHANGELOG|USE_POLICY)(\.[A-Za-z0-9]{1,8})?|[^/]{1,64}\.md|\.gitattributes|\.gitignore"
-    r"|\.cache/huggingface/.*|\.eval_results/[^/]*\.yaml",
-    re.IGNORECASE | re.DOTALL,
-)
-"""What may lie beside the judged files if it is a small text: the card, the licence, what hub clients leave behind."""
 
 _MOST = 64 * 2**20
 
@@ -36,21 +24,8 @@ def attest(run_dir: Path, out: Path, *, candidate: str | None = None, key: Path 
 
     evidence = read_evidence(run_dir)
     judged = evidence.run.candidate
-    files = dict(judged.files)
-    if not files:
-        raise UsageError(f"{run_dir} does not say which files it judged", fix="Run check again: it records them.")
-    place = Path(candidate) if candidate else judged.path
-    if defects := _other_bytes(files, place):
-        fix = "Let `check --release DIR` write the judged files alone, and give DIR with --candidate; or check again."
-        raise UsageError(f"{place} is not what {run_dir} judged, and nothing else", defects, fix=fix)
-    # The list of files is run.json's word; the digest is what every measurement carries.
-    if (found := open_checkpoint(place).checkpoint.digest) != judged.digest:
-        raise UsageError(
-            f"{place} is not what {run_dir} judged: its run.json lists the files of another model",
-            [Defect(where="run.json: candidate.files", found=f"a model {found}", expected=judged.digest)],
-            fix="Run check on it.",
-        )
-    data = (json.dumps(statement(evidence, files), indent=1, allow_nan=False) + "\n").encode()
+    assert_judged(judged, Path(candidate) if candidate else judged.path, run_dir)
+    data = (json.dumps(statement(evidence, judged.files), indent=1, allow_nan=False) + "\n").encode()
     read_statement(data, str(out))
     write_bytes(out, data)
     return (out,) if key is None else (out, _sign(out, key))
@@ -65,50 +40,12 @@ def verify(path: Path, checkpoint: Path, *, public_key: Path | None = None) -> C
     if public_key is not None:
         _assert_signed(path, public_key)
     claim = read_statement(_read(path), str(path))
-    defects = _other_bytes(claim.files, checkpoint)
+    defects = other_bytes(claim.files, checkpoint)
     if defects:
         raise UsageError(
             f"{checkpoint} holds other bytes than those that were judged", defects, fix="Run check on them."
         )
     return claim
-
-
-def _other_bytes(judged: Mapping[str, str], directory: Path) -> list[Defect]:
-    """Each judged file that is missing or differs, and each file beside them that may not stand there."""
-    if not directory.is_dir():
-        raise UsageError(f"{directory} is not a directory")
-    paths = {path.relative_to(directory).as_posix(): path for path in _files(directory)}
-    found = {name: _sha256(paths[name]) for name in judged if name in paths}
-    defects = [
-        Defect(where=name, found=found[name][:16] if name in found else "no such file", expected=digest[:16])
-        for name, digest in sorted(judged.items())
-        if found.get(name) != digest
-    ]
-    return defects + [
-        Defect(where=name, found="a file that was not judged", expected="none, or a small text such as README.md")
-        for name, path in sorted(paths.items())
-        if name not in judged and not (BESIDE.fullmatch(name) and is_small_text(path))
-    ]
-
-
-def _files(directory: Path) -> Iterator[Path]:
-    def fail(error: OSError) -> None:
-        raise error
-
-    for folder, folders, names in os.walk(directory, onerror=fail):
-        linked = [name for name in folders if (Path(folder) / name).is_symlink()]
-        if linked:
-            raise UsageError(f"{Path(folder) / linked[0]} is a linked folder", fix="Copy it into the checkpoint.")
-        for name in sorted(names):
-            path = Path(folder) / name
-            if not path.is_file():
-                raise UsageError(f"{path} is neither a file nor a folder", fix="Remove it, or judge a clean copy.")
-            yield path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path) -> bytes:

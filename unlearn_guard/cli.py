@@ -154,6 +154,7 @@ def judge(run_dir: Path, thresholds: str | None) -> int:
     help="With --model-card: also write .eval_results/unlearn-guard.yaml for this benchmark of the Hub.",
 )
 @click.option("--annotations", is_flag=True, help="Print at most ten GitHub annotations, worst first.")
+@click.option("--github-output", type=PATH, metavar="FILE", help="Append verdict, status and digests: $GITHUB_OUTPUT.")
 @click.option("--show-items", is_flag=True, help="Also show targets and answers of items that changed.")
 def report(run_dir: Path, **asked: Any) -> int:
     """Render a finished run for people and tools. Measures nothing; the exit status says only that it was written."""

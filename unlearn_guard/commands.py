@@ -64,19 +64,26 @@ def judge_command(run_dir: Path, thresholds: str | None) -> ExitStatus:
     return exit_status(run.verdict)
 
 
-def report_command(run_dir: Path, *, annotations: bool, **asked: Any) -> ExitStatus:
+def report_command(run_dir: Path, *, annotations: bool, github_output: Path | None, **asked: Any) -> ExitStatus:
     """Write the reports of a finished run and name them; annotations go to the terminal, where GitHub reads them."""
+    from unlearn_guard.opening import open_run, read_run
     from unlearn_guard.reporting import Reports, write_reports
 
     wanted = Reports(**asked)
+    if github_output is not None:
+        from unlearn_guard.judging.gate import exit_status
+        from unlearn_guard.reports.outputs import outputs
+
+        held = open_run(run_dir)
+        with github_output.open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in outputs(held.run, held.digest, exit_status(held.run.verdict)))
     if annotations:
-        from unlearn_guard.opening import read_run
         from unlearn_guard.reports.annotations import annotations as lines
 
         for line in lines(read_run(run_dir)):
             click.echo(line)
-        if wanted == Reports():
-            return ExitStatus.PASSED
+    if (annotations or github_output is not None) and wanted == Reports():
+        return ExitStatus.PASSED
     for path in write_reports(run_dir, wanted):
         click.echo(f"written: {path}", err=True)
     return ExitStatus.PASSED
@@ -111,7 +118,10 @@ def attest_command(run_dir: Path, out: Path, candidate: str | None, key: Path | 
 
     for path in attest(run_dir, out, candidate=candidate, key=key):
         click.echo(f"written: {path}")
-    for note in (each for each in read_run(run_dir).notes if each.startswith(ON_ITS_WORD)):
+    run = read_run(run_dir)
+    for warning in run.warnings:
+        click.echo(f"warning: {plain(warning)}", err=True)
+    for note in (each for each in run.notes if each.startswith(ON_ITS_WORD)):
         click.echo(f"note: {plain(note)}", err=True)
     return ExitStatus.PASSED
 
@@ -127,7 +137,12 @@ def verify_command(statement: Path, checkpoint: Path, public_key: Path | None) -
     click.echo(f"run sha256:{claim.run}, policy sha256:{claim.policy}")
     click.echo(f"verdict: {claim.verdict}")
     for name in claim.failed:
-        click.echo(f"  did not hold: {plain(name)}")
+        why = "not measured" if name in claim.unmeasured else "inconclusive" if name in claim.inconclusive else "broken"
+        click.echo(f"  did not hold: {plain(name)} ({why})")
+    for name in claim.warned:
+        click.echo(f"  held on part of the items only: {plain(name)}")
+    for warning in claim.warnings:
+        click.echo(f"warning: {plain(warning)}")
     statuses = {"passed": ExitStatus.PASSED, "failed": ExitStatus.FAILED}
     return statuses.get(claim.verdict, ExitStatus.NOT_ESTABLISHED)
 

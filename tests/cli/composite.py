@@ -52,6 +52,7 @@ def play(action: Path, inputs: dict[str, str], workspace: Path, environment: dic
             if not _wanted(step, context):
                 continue
             files = {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_ACTION_PATH": str(action.resolve())}
+            files["GITHUB_WORKSPACE"] = str(workspace)
             status = _step(step, context, played, Path(folder), workspace, environment | files)
             if status:
                 played.status = status

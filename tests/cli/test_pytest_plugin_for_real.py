@@ -41,7 +41,20 @@ def test_a_checkpoint_is_measured_and_each_limit_is_a_test(
     assert "thresholds.yaml::ptq_gap[organism_forget-nf4]" in done.text
     broken = sum(check["outcome"] == "failed" for check in read_json(tmp_path / "run" / "run.json")["checks"])
     assert f"{broken} failed, {limits - broken} passed" in done.text
-    again = pytest_on(
-        policy, "--unlearn-run", "run", "-k", "retain_drop", "-n", "2", environment=environment, cwd=tmp_path
+    arguments = (policy, "--unlearn-run", "run", "-k", "retain_drop", "-n", "2")
+    again = pytest_on(*arguments, environment=environment, cwd=tmp_path)
+    assert again.status == 5, again.text
+    assert "limits were not asked" in again.text
+    meant = pytest_on(*arguments, "--unlearn-partial", environment=environment, cwd=tmp_path)
+    assert meant.status == 0, meant.text
+    tied = pytest_on(
+        policy,
+        "--unlearn-run",
+        "run",
+        "--unlearn-candidate",
+        candidate("erased"),
+        environment=environment,
+        cwd=tmp_path,
     )
-    assert again.status == 0, again.text
+    assert tied.status == 4, tied.text
+    assert "is not what" in tied.text

@@ -52,6 +52,15 @@ def test_what_is_written_is_what_is_read(out):
     assert read_samples(out, "forget_task", "nf4", "candidate") == scores[2].samples
 
 
+def test_warnings_are_written_and_read_and_may_be_absent_in_an_earlier_run(out):
+    run, scores = made_run(warnings=("a bound that cannot fail",))
+    write_run(run, scores, out)
+    assert json.loads((out / "run.json").read_text())["warnings"] == ["a bound that cannot fail"]
+    assert read_run(out).warnings == ("a bound that cannot fail",)
+    edited(out, lambda content: content.pop("warnings"))
+    assert read_run(out).warnings == ()
+
+
 def test_keys_are_the_contract_s(written):
     content = json.loads((written / "run.json").read_text())
     assert content["schema"] == "unlearn-guard.run/1"

@@ -6,6 +6,7 @@ from unlearn_guard.intake.difference import Difference, assert_comparable, asser
 from unlearn_guard.intake.folder import FileState, is_small_text, may_run
 from unlearn_guard.intake.inspection import Inspection, inspection
 from unlearn_guard.intake.intake import Intake, assert_unchanged
+from unlearn_guard.intake.judged import assert_judged, other_bytes
 from unlearn_guard.intake.manifest import Manifest
 from unlearn_guard.intake.opening import open_checkpoint
 from unlearn_guard.intake.packages import assert_packages
@@ -26,6 +27,7 @@ __all__ = [
     "Tokenizer",
     "Update",
     "assert_comparable",
+    "assert_judged",
     "assert_packages",
     "assert_reads_alike",
     "assert_unchanged",
@@ -38,6 +40,7 @@ __all__ = [
     "may_run",
     "open_checkpoint",
     "open_tokenizer",
+    "other_bytes",
     "padding_ids",
     "with_parameters",
     "write_release",

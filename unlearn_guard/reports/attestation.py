@@ -2,8 +2,8 @@
 
 An in-toto statement with a test-result predicate. Its subjects are the candidate's files by sha256, as
 `model_signing` lists them. A limit that was never measured or is inconclusive is a failed test, never a
-warned one: readers of statements let warnings pass. Warned are limits that hold in a run that asked only part
-of the items.
+warned one: readers of statements let warnings pass. The annotations list it once more, under `unmeasured` or
+`inconclusive`. Warned are limits that hold in a run that asked only part of the items.
 
 Source: in-toto attestation framework, Statement v1 and test-result predicate v0.1.
 """
@@ -38,6 +38,9 @@ def statement(evidence: Evidence, files: Mapping[str, str]) -> dict[str, Any]:
         "candidate": run.candidate.digest,
         "base": run.base.digest,
         "started": run.started,
+        "unmeasured": _named(run, Outcome.UNMEASURED),
+        "inconclusive": _named(run, Outcome.INCONCLUSIVE),
+        "warnings": [wording.plain(warning) for warning in run.warnings],
     }
     return {
         "_type": STATEMENT,
@@ -63,19 +66,32 @@ def _tests(run: Run, kind: str) -> Iterator[str]:
             yield check.id
 
 
+def _named(run: Run, outcome: Outcome) -> list[str]:
+    return [wording.plain(check.id) for check in run.verdict.checks if check.outcome is outcome]
+
+
 def _digest(text: str) -> dict[str, str]:
     return {"sha256": text.removeprefix("sha256:")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a statement says: the verdict, the digests of run and policy, and the files by name."""
+    """What a statement says: the verdict, the digests of run and policy, the files by name, and each limit.
+
+    `failed` are all that did not hold; of these `unmeasured` and `inconclusive` were not broken. `warned` hold in a
+    run that asked part of the items. `warnings` are what the run was told about its policy and suite.
+    """
 
     verdict: _Word
     run: str
     policy: str
     files: Mapping[str, str]
+    passed: tuple[str, ...]
+    warned: tuple[str, ...]
     failed: tuple[str, ...]
+    unmeasured: tuple[str, ...]
+    inconclusive: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class _Model(BaseModel):
@@ -93,6 +109,9 @@ class _Subject(_Model):
 
 class _Annotations(_Model):
     verdict: _Word
+    unmeasured: tuple[str, ...]
+    inconclusive: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class _Configuration(_Subject):
@@ -123,26 +142,42 @@ def read_statement(data: bytes, name: str) -> Claim:
         held = _Statement.model_validate_json(data)
     except ValidationError as error:
         raise _refused(name, [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]) from error
-    run, policy = held.predicate.configuration
+    predicate, (run, policy) = held.predicate, held.predicate.configuration
     files = {each.name: each.digest.sha256 for each in held.subject}
-    verdict = None if run.annotations is None else run.annotations.verdict
     problems = []
     if len(files) != len(held.subject):
         problems.append(("subject", "a file twice"))
-    if verdict is None or run.name != "run.json":
-        problems.append(("predicate.configuration", "no run.json with its verdict first"))
-    clean = bool(held.predicate.passedTests) and not held.predicate.warnedTests and not held.predicate.failedTests
-    if (held.predicate.result == "PASSED") != clean or clean != (verdict == "passed"):
-        problems.append(("predicate.result", f"{held.predicate.result}, which its tests or verdict contradict"))
-    if problems or verdict is None:
+    if (about := run.annotations) is None or run.name != "run.json":
+        raise _refused(name, [*problems, ("predicate.configuration", "no run.json with its verdict first")])
+    if problems := [*problems, *_contradictions(predicate, about)]:
         raise _refused(name, problems)
     return Claim(
-        verdict=verdict,
+        verdict=about.verdict,
         run=run.digest.sha256,
         policy=policy.digest.sha256,
         files=files,
-        failed=held.predicate.failedTests,
+        passed=predicate.passedTests,
+        warned=predicate.warnedTests,
+        failed=predicate.failedTests,
+        unmeasured=about.unmeasured,
+        inconclusive=about.inconclusive,
+        warnings=about.warnings,
     )
+
+
+def _contradictions(predicate: _Predicate, about: _Annotations) -> Iterator[tuple[str, str]]:
+    """Where result, verdict, lists and annotations cannot all be true of one run."""
+    passed, warned, failed = predicate.passedTests, predicate.warnedTests, predicate.failedTests
+    tests, unproven = [*passed, *warned, *failed], [*about.unmeasured, *about.inconclusive]
+    clean = bool(passed) and not warned and not failed
+    if (predicate.result == "PASSED") != clean or clean != (about.verdict == "passed"):
+        yield "predicate.result", f"{predicate.result}, which its tests or verdict contradict"
+    if len(set(tests)) != len(tests) or (passed and warned):
+        yield "predicate", "a test twice, or tests of a whole run and of a part of one"
+    if len(set(unproven)) != len(unproven) or not {*unproven} <= {*failed}:
+        yield "predicate.configuration.0.annotations", "a limit not measured or inconclusive that is no failed test"
+    elif (about.verdict == "failed") != bool({*failed} - {*unproven}):
+        yield "predicate.configuration.0.annotations.verdict", f"{about.verdict}, which the limits contradict"
 
 
 def _refused(name: str, problems: list[tuple[str, str]]) -> UsageError:

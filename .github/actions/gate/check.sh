@@ -1,29 +1,58 @@
 #!/usr/bin/env bash
-# Measure and judge; the verdict and the exit status go to the step's outputs, and the last step of the action fails on them.
+# Measure and judge; what is true of the run then goes to the step's outputs, and the last step of the action fails on it.
 set -uo pipefail
-export PYTHONSAFEPATH=1 # `-P`: a folder of the workspace never stands in for a module
+. "$GITHUB_ACTION_PATH/safe.sh"
 
-arguments=(check --out "$OUT" --quiet)
+OUT=${OUT:-unlearn-guard-run}
+while [[ $OUT == ?*/ ]]; do OUT=${OUT%/}; done
+
+# The outputs of a check without a verdict: its exit status, and a reason where the check itself gave none.
+no_verdict() {
+  [ -z "${2:-}" ] || echo "::error title=unlearn-guard::$2"
+  printf '%s\n' "verdict=error" "status=$1" "run-directory=$OUT" >> "$GITHUB_OUTPUT"
+  exit 0
+}
+
+# A name that reaches the outputs must be one line, to whoever reads them: a second one would be an output of its own.
+LC_ALL=C
+case $OUT in
+  *[[:cntrl:]]* | *$'\xc2\x85'* | *$'\xe2\x80\xa8'* | *$'\xe2\x80\xa9'*)
+    OUT=
+    no_verdict 4 "the run directory's name has a line break or a control character"
+    ;;
+esac
+unset LC_ALL
+
+# The run directory is the action's own. A link there is not followed, and no verdict stands in it but this check's.
+[ ! -L "$OUT" ] || rm -f -- "$OUT"
+rm -rf -- "$OUT/run.json" "$OUT/.earlier" "$OUT"/report.*
+if [ -e "$OUT/run.json" ] || [ -L "$OUT/run.json" ]; then no_verdict 3 "an earlier run cannot be taken away"; fi
+
+arguments=(check --out "$OUT" --replace --quiet)
 [ -z "${BASE:-}" ] || arguments+=(--base "$BASE")
 [ -z "${SUITE:-}" ] || arguments+=(--suite "$SUITE")
 [ -z "${THRESHOLDS:-}" ] || arguments+=(--thresholds "$THRESHOLDS")
 [ -z "${PRECISIONS:-}" ] || arguments+=(--precisions "$PRECISIONS")
-
-# `--`: a checkpoint's name is never an option.
-python -m unlearn_guard "${arguments[@]}" -- "$CHECKPOINT"
+guard "${arguments[@]}" -- "$CHECKPOINT" # `--`: a checkpoint's name is never an option
 status=$?
 case $status in
-  0) verdict=passed ;;
-  1) verdict=failed ;;
-  5) verdict=incomplete ;;
-  *) verdict=error ;;
+  0 | 1 | 5) ;;
+  *) no_verdict "$status" ;;
 esac
-# A name that reaches the outputs must be one line: a second one would be an output of its own.
-case $OUT in
-  *$'\n'* | *$'\r'*) echo "::error::the run directory's name has a line break"; OUT=; verdict=error; status=4 ;;
+
+# The verdict is what the run directory bears out when it is opened, and only where the check's own status says the same.
+told=$(mktemp) || no_verdict 3 "there is no place for a temporary file"
+guard report --github-output "$told" -- "$OUT" || no_verdict 3 "the check left no run that can be opened"
+while IFS='=' read -r name value; do
+  case $name in
+    verdict | status | digest | run-digest) declare "read_${name//-/_}=$value" ;;
+    *) no_verdict 3 "the run was read back as something else" ;;
+  esac
+done < "$told"
+rm -f -- "$told"
+case $status:${read_verdict:-}:${read_status:-} in
+  0:passed:0 | 1:failed:1 | 5:incomplete:5) ;;
+  *) no_verdict 3 "the check ended with $status, but its run directory says ${read_verdict:-nothing}" ;;
 esac
-{
-  echo "verdict=$verdict"
-  echo "status=$status"
-  echo "run-directory=$OUT"
-} >> "$GITHUB_OUTPUT"
+printf '%s\n' "verdict=$read_verdict" "status=$status" "run-directory=$OUT" \
+  "digest=$read_digest" "run-digest=$read_run_digest" >> "$GITHUB_OUTPUT"
