@@ -203,3 +203,27 @@ def test_a_tethered_module_has_its_own_arguments_and_status(tmp_path: Path) -> N
     done = children.run_tethered("theirs", "a b", "-c", cwd=tmp_path, env=environment)
     assert done.returncode == 3, done.stderr
     assert done.stdout.strip() == f"__main__ ['{tmp_path / 'theirs.py'}', 'a b', '-c']"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_the_quantizer_s_process_ends_with_us(sent: signal.Signals) -> None:
+    """A run that is interrupted does not wait for hours of work, and one that is killed leaves none behind."""
+    code = (
+        "import os, time, unlearn_guard.quantizers.worker as worker\n"
+        "from pathlib import Path\n"
+        "from unlearn_guard.interruption import remembered\n"
+        "from concurrent.futures import ProcessPoolExecutor as Pool\n"
+        "ask = Pool.submit\n"
+        "Pool.submit = lambda self, *_: ask(self, os.system, 'echo $$ $PPID; exec sleep 1000')\n"
+        "with remembered():\n"
+        "    worker.quantize('gptq', Path('/'), Path('/'), (), group=1, device='cpu')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=children.environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    theirs = tuple(map(int, process.stdout.readline().split()))
+    assert len(theirs) == 2
+    process.send_signal(sent)
+    assert process.wait(10) != 0
+    assert gone(*theirs)

@@ -170,7 +170,7 @@ def processes(folder):
     return found
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 2), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 2), (signal.SIGTERM, 2), (signal.SIGKILL, -9)])
 def test_whoever_ends_the_driver_ends_its_processes_and_keeps_what_is_finished(place, sent, status):
     driver = subprocess.Popen([sys.executable, "-c", DRIVER.format(root=str(ROOT))])
     deadline = time.monotonic() + 40

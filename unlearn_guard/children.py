@@ -6,6 +6,7 @@ a `pickle.py` or `pytest.py` there would run.
 And none of them outlives us, however we end: SIGKILL leaves nobody to clean up, so each looks after itself.
 """
 
+import multiprocessing
 import os
 import select
 import signal
@@ -70,6 +71,14 @@ def end_with(lifeline: int) -> None:
             _watch(lifeline, alive)
         finally:
             os.killpg(0, signal.SIGKILL)
+
+
+def end_with_parent() -> None:
+    """End this process of multiprocessing's with its parent: a pool's initializer, as it comes before long imports."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("this process is nobody's child")
+    end_with(parent.sentinel)
 
 
 def _watch(*lifelines: int) -> None:

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from unlearn_guard.children import end_with, keep_safe
+from unlearn_guard.children import end_with_parent, keep_safe
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers.protocol import SHORTEST
 
@@ -55,16 +55,7 @@ class _LibraryError(Exception):
 def _pool() -> ProcessPoolExecutor:
     keep_safe()  # the child's first imports would come from the working directory
     context = multiprocessing.get_context("spawn")  # fork and torch's thread pools do not go together
-    return ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_begin)
-
-
-def _begin() -> None:
-    """The child's first step."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        raise RuntimeError("to be called in a child only")
-    end_with(parent.sentinel)
-    prepare_environment()
+    return ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=end_with_parent)
 
 
 def _end() -> None:
@@ -75,6 +66,7 @@ def _end() -> None:
 
 
 def _quantize(method: str, source: str, out: str, texts: tuple[str, ...], group: int, device: str) -> Log:
+    prepare_environment()
     try:
         # The library writes a folder `logs` into the working directory, and must find no code there. What it is killed
         # over lies beside what it was to make, and goes with that.
