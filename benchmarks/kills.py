@@ -3,7 +3,7 @@
 What it shows: whenever and however a run is ended, the same command finishes it with the verdict and every measurement
 of an undisturbed run, and no process of it is left. One undisturbed run at full, nf4 and gptq with attribution comes
 first. Then history after history, each with an empty store and run directory: up to KILLS kills in a row, each at a
-moment drawn uniformly from what the undisturbed run took, then the same command without a kill. A resumed run keeps
+moment drawn uniformly from what runs lately took, then the same command without a kill. A resumed run keeps
 what is stored, so later kills of a history come later in the work, and a kill costs a fraction of a run. Signals take
 turns: SIGTERM or SIGKILL, to the process or to its process group, or SIGTERM and SIGKILL a moment later as a CI does.
 
@@ -105,6 +105,17 @@ class Kill:
     findings: list[str]
 
 
+@dataclass(kw_only=True)
+class Span:
+    """How long a run lately took, from which the moments are drawn: resumed ones and idle machines take less."""
+
+    seconds: float
+    most: float
+
+    def learn(self, took: float, *, done: bool) -> None:
+        self.seconds = min(self.seconds, took) if done else min(self.most, self.seconds * 1.05)
+
+
 def marked(mark: str) -> Iterator[str]:
     """The processes whose environment has the mark: what a check started, and what that did."""
     for each in Path("/proc").glob("[0-9]*"):
@@ -152,11 +163,16 @@ def kill(guard: Guard, process: "subprocess.Popen[bytes]", way: str, after: floa
     return f"status {status}", found
 
 
-def finish(guard: Guard, expected: dict[str, object]) -> list[str]:
-    """The same command to its end; what is wrong with what came out."""
+def finish(guard: Guard) -> list[str]:
+    """The same command to its end."""
     status = guard.start().wait()
-    if status != 0:
-        return [f"the resumed run ended with {status}: {guard.said()}"]
+    return [] if status == 0 else [f"the resumed run ended with {status}: {guard.said()}"]
+
+
+def differences(guard: Guard, expected: dict[str, object]) -> list[str]:
+    """What is wrong with a finished run."""
+    if not (guard.out / "run.json").exists():
+        return ["there is no run.json"]
     found = [each for each in [guard.assert_gone()] if each]
     got = result(guard.out)
     found += [f"{name} is not the undisturbed run's" for name in expected if got[name] != expected[name]]
@@ -198,20 +214,20 @@ def prepared(folder: Path) -> tuple[Guard, dict[str, object], float]:
     return guard, expected, expected.pop("seconds")
 
 
-def history(
-    guard: Guard, expected: dict[str, object], seconds: float, drawn: random.Random, most: int
-) -> Iterator[Kill]:
+def history(guard: Guard, expected: dict[str, object], span: Span, drawn: random.Random, most: int) -> Iterator[Kill]:
     """Kills in a row over one run that begins with nothing, the last with what the run then came to."""
     guard.empty()
     count = drawn.randint(1, most)
     while count:
-        way, after = drawn.choice(WAYS), drawn.uniform(0, seconds)
+        way, after = drawn.choice(WAYS), drawn.uniform(0, span.seconds)
+        begin = time.monotonic()
         became, findings = kill(guard, guard.start(), way, after)
-        count -= 1
-        if became.startswith("done"):  # nothing was left to kill, and the run is looked at as it is
-            count = 0
+        done = became.startswith("done")  # nothing was left to kill, and the run is looked at as it is
+        span.learn(time.monotonic() - begin, done=done)
+        count = 0 if done else count - 1
         if not count:
-            findings += finish(guard, expected)
+            findings += [] if done else finish(guard)
+            findings += differences(guard, expected)
         yield Kill(way=way, after=round(after, 1), became=became, findings=findings)
 
 
@@ -219,13 +235,14 @@ def run(folder: Path, kills: int, seed: int) -> int:
     """Kills, with a line each; 1 where anything was found."""
     folder.mkdir(parents=True, exist_ok=True)
     guard, expected, seconds = prepared(folder)
+    span = Span(seconds=seconds, most=seconds)
     measured = len(json.loads((folder / "undisturbed.json").read_text())["measurements"])
     print(f"undisturbed: {expected['verdict']}, {measured} measurements, {seconds:.1f} s", flush=True)
     became: Counter[str] = Counter()
     findings, histories = 0, 0
     while became.total() < kills:
         drawn = random.Random(f"{seed}.{histories}")
-        for one in history(guard, expected, seconds, drawn, min(KILLS, kills - became.total())):
+        for one in history(guard, expected, span, drawn, min(KILLS, kills - became.total())):
             if not one.became.startswith("done"):
                 became[f"{one.way}: {one.became}"] += 1
             findings += len(one.findings)
@@ -233,6 +250,7 @@ def run(folder: Path, kills: int, seed: int) -> int:
             for each in one.findings:
                 print(f"     FOUND {each}", flush=True)
         histories += 1
+        print(f"     run {histories} finished: {findings} findings so far", flush=True)
     print(f"{became.total()} kills over {histories} runs, {findings} findings")
     for name, count in sorted(became.items()):
         print(f"{count:4} {name}")

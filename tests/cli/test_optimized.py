@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,25 @@ def test_judge_says_the_same(optimized: str, scores: dict[str, int], status: int
         assert done.returncode == status, done.stderr
         said.append(done.stdout)
     assert said[0] == said[1]
+
+
+@pytest.mark.slow
+def test_check_says_the_same(
+    candidate: Callable[[str], Path], policy: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    arguments = ["check", candidate("hidden"), "--thresholds", policy, "--out", tmp_path / "run"]
+    command = [sys.executable, "-O", "-m", "unlearn_guard", *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "FAILED ptq_gap[organism_forget-nf4]" in " ".join(done.stdout.split())
+
+
+def test_without_docstrings_no_checkpoint_is_called_broken(tmp_path: Path) -> None:
+    """transformers cannot do without them."""
+    command = [sys.executable, "-OO", "-m", "unlearn_guard", "inspect", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "Leave out -OO" in done.stderr
 
 
 @pytest.mark.parametrize("folder", SHIPPED)
