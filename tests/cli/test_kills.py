@@ -56,7 +56,10 @@ def arguments(tmp_path: Path) -> list[str]:
     return list(map(str, ["check", candidate, *where, "--precisions", "full,gptq", "--out", tmp_path / "run"]))
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 2), (signal.SIGKILL, -9)])
+ENDS = [(signal.SIGTERM, 2), (signal.SIGKILL, -9)]
+
+
+@pytest.mark.parametrize(("sent", "status"), ENDS)
 def test_nothing_lives_on_when_check_is_ended_while_it_quantizes(
     sent: signal.Signals, status: int, arguments: list[str], tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -94,3 +97,32 @@ def test_the_same_command_finishes_and_takes_away_what_the_killed_one_left(
     assert done.status == 0, done.text
     assert list((tmp_path / "store").rglob(f"{PREFIX}*")) == []
     assert list((tmp_path / "store").rglob("*.tmp")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize(("sent", "status"), ENDS)
+def test_nothing_lives_on_when_compare_is_ended(
+    sent: signal.Signals,
+    status: int,
+    engine: str,
+    candidate: Callable[[str], Path],
+    tmp_path: Path,
+    environment: dict[str, str],
+) -> None:
+    """Ray would answer SIGTERM with a status of its own."""
+    mark = uuid.uuid4().hex
+    asked = ["--methods", "grad_diff", "--base", candidate("base"), "--suites", "organism", "--precisions", "full"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "unlearn_guard", "compare", *map(str, asked), "--engine", engine, "--out", "out"],
+        cwd=tmp_path,
+        env=environment | {MARK: mark},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert until(lambda: any("measure_cell" in each for each in living(mark).values()), 300)
+    os.kill(process.pid, sent)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status, said
+    assert until(lambda: not living(mark), 20), living(mark)
