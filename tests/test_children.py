@@ -1,9 +1,11 @@
 """The working directory may be the candidate's: no code is taken from it by any process of ours."""
 
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,113 @@ def test_no_other_way_of_starting_python_is_left() -> None:
                 assert "sys.executable" not in text, file
     for script in (ROOT / ".github" / "actions" / "gate").glob("*.sh"):
         assert "export PYTHONSAFEPATH=1" in script.read_text(encoding="utf-8")
+
+
+LED = """
+import os, subprocess, sys, time
+from unlearn_guard.children import end_with
+end_with(0)
+child = subprocess.Popen(["sleep", "1000"])
+print(os.getpid(), child.pid, flush=True)
+{then}
+"""
+KEEPS_PYTHON_S_LOCK = "import re; re.match('(a*)*b', 'a' * 60)"
+
+
+def gone(*numbers: int, within: float = 10.0) -> bool:
+    """Whether these processes end in time; a zombie that nobody has waited for has ended."""
+
+    def lives(number: int) -> bool:
+        try:
+            return Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        except OSError:
+            return False
+
+    deadline = time.monotonic() + within
+    while any(map(lives, numbers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(map(lives, numbers))
+
+
+def led(then: str) -> tuple["subprocess.Popen[str]", tuple[int, ...]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LED.format(then=then)],
+        env=children.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, tuple(map(int, process.stdout.readline().split()))
+
+
+@pytest.mark.parametrize("then", ["time.sleep(1000)", KEEPS_PYTHON_S_LOCK])
+def test_a_process_and_what_it_started_end_with_their_lifeline(then: str) -> None:
+    process, both = led(then)
+    assert not gone(*both, within=0.5)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(10) == -signal.SIGKILL
+    assert gone(*both)
+
+
+@pytest.mark.parametrize(("then", "status"), [("sys.exit(7)", 7), ("os.kill(os.getpid(), 9)", -9)])
+def test_what_a_process_started_ends_with_it_and_its_status_is_its_own(then: str, status: int) -> None:
+    process, both = led(then)
+    assert process.wait(10) == status
+    assert gone(*both)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_module_that_is_not_ours_ends_with_us(sent: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text("import os, time; print(os.getpid(), flush=True); time.sleep(1000)")
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from unlearn_guard import children\n"
+        "from unlearn_guard.interruption import remembered\n"
+        f"env = children.environment() | {{'PYTHONPATH': {str(tmp_path)!r} + os.pathsep + {str(ROOT)!r}}}\n"
+        "children.subprocess.PIPE = None\n"  # its output comes here
+        "with remembered():\n"
+        "    children.run_tethered('theirs', cwd=Path('/'), env=env)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=children.environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    theirs = int(process.stdout.readline())
+    process.send_signal(sent)
+    assert process.wait(10) != 0
+    assert gone(theirs)
+
+
+def test_a_tethered_module_has_its_own_arguments_and_status(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text("import sys; print(__name__, sys.argv); sys.exit(3)")
+    environment = children.environment({"PYTHONPATH": str(tmp_path)})
+    done = children.run_tethered("theirs", "a b", "-c", cwd=tmp_path, env=environment)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.strip() == f"__main__ ['{tmp_path / 'theirs.py'}', 'a b', '-c']"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_the_quantizer_s_process_ends_with_us(sent: signal.Signals) -> None:
+    """A run that is interrupted does not wait for hours of work, and one that is killed leaves none behind."""
+    code = (
+        "import os, time, unlearn_guard.quantizers.worker as worker\n"
+        "from pathlib import Path\n"
+        "from unlearn_guard.interruption import remembered\n"
+        "from concurrent.futures import ProcessPoolExecutor as Pool\n"
+        "ask = Pool.submit\n"
+        "Pool.submit = lambda self, *_: ask(self, os.system, 'echo $$ $PPID; exec sleep 1000')\n"
+        "with remembered():\n"
+        "    worker.quantize('gptq', Path('/'), Path('/'), (), group=1, device='cpu')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=children.environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    theirs = tuple(map(int, process.stdout.readline().split()))
+    assert len(theirs) == 2
+    process.send_signal(sent)
+    assert process.wait(10) != 0
+    assert gone(*theirs)

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "unlearn_guard"
 LEVELS = (
     {"records", "errors"},
     {"resources"},
-    {"registry", "environment", "chatter", "children", "interruption"},
+    {"registry", "environment", "chatter", "children", "interruption", "making"},
     {"intake", "scoring", "quantizers", "attribution", "judging", "runs", "reports", "unlearning", "organism"},
     {"request", "measuring", "beside"},
     {"opening"},
@@ -20,7 +20,7 @@ LEVELS = (
     {"deployed_items", "attributing", "attesting", "leaderboard", "grid_file", "weighing"},
     {"erasure", "elsewhere", "cells"},
     {"pipeline", "unlearn"},
-    {"measure_cell"},
+    {"measure_cell", "tether"},
     {"local_engine"},
     {"ray_engine"},
     {"session_run"},

@@ -14,7 +14,7 @@ import click
 from unlearn_guard import __version__
 from unlearn_guard.children import keep_safe
 from unlearn_guard.errors import ExitStatus, GuardError, StorageError
-from unlearn_guard.interruption import remembered
+from unlearn_guard.interruption import asked, leave, remembered
 from unlearn_guard.options import (
     PATH,
     comparing,
@@ -32,7 +32,7 @@ EPILOG = """\b
 Exit status:
   0  every limit held: the only status that means "release"
   1  a limit was broken
-  2  interrupted
+  2  interrupted by Ctrl-C, SIGTERM or SIGHUP: the same command goes on
   3  the measuring itself failed
   4  usage: bad flag, policy, checkpoint or plug-in
   5  not established: a limit was never measured, or is inconclusive"""
@@ -48,33 +48,40 @@ def main() -> None:
     """Run the command line and leave with its exit status."""
     keep_safe()
     with remembered():
-        status = run(sys.argv[1:])
-    sys.exit(status)
+        try:
+            status = run(sys.argv[1:])
+            leave(status)
+        except KeyboardInterrupt:  # another one, while the first was being told
+            leave(ExitStatus.INTERRUPTED)
 
 
 def run(arguments: list[str]) -> int:
     """One command line, from arguments to exit status. Only this function prints errors."""
     try:
-        status = app.main(arguments, prog_name="unlearn-guard", standalone_mode=False)
-    except click.ClickException as error:
+        return int(app.main(arguments, prog_name="unlearn-guard", standalone_mode=False) or ExitStatus.PASSED)
+    except BaseException as error:
+        # An interrupt may come out of a library as any error, as one that its process died.
+        if asked() or isinstance(error, (KeyboardInterrupt, click.Abort)):
+            click.echo("interrupted; the same command goes on where this one stopped", err=True)
+            return ExitStatus.INTERRUPTED
+        return _told(error)
+
+
+def _told(error: BaseException) -> int:
+    """Print what ended a command; its exit status."""
+    if isinstance(error, click.ClickException):
         error.show()
         return ExitStatus.USAGE
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; the same command goes on where this one stopped", err=True)
-        return ExitStatus.INTERRUPTED
-    except GuardError as error:
+    if isinstance(error, OSError):
+        error = StorageError(f"{error.strerror or error}: {error.filename or 'a file'}")
+    if isinstance(error, GuardError):
         click.echo(f"error: {_printable(str(error))}", err=True)
         return error.exit_status
-    except OSError as error:
-        fault = StorageError(f"{error.strerror or error}: {error.filename or 'a file'}")
-        click.echo(f"error: {_printable(str(fault))}", err=True)
-        return fault.exit_status
-    except Exception:
-        # Python itself would leave with 1, which here says that a limit was measured and broken.
-        click.echo(_printable(traceback.format_exc()), err=True)
-        click.echo("error: a fault of unlearn-guard or of a library; there is no verdict", err=True)
-        return ExitStatus.MEASURING_FAILED
-    return int(status or ExitStatus.PASSED)
+    # Python itself would leave with 1, which here says that a limit was measured and broken; a library that ends
+    # the process with 0 would say that every limit held.
+    click.echo(_printable("".join(traceback.format_exception(error))), err=True)
+    click.echo("error: a fault of unlearn-guard or of a library; there is no verdict", err=True)
+    return ExitStatus.MEASURING_FAILED
 
 
 def _printable(text: str) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from unlearn_guard.chatter import chatter_to, terminal
 from unlearn_guard.errors import ExitStatus, UsageError
+from unlearn_guard.making import PREFIX
 from unlearn_guard.organism.candidates import build
 from unlearn_guard.pipeline import check
 from unlearn_guard.records import Outcome, Run
@@ -24,7 +25,7 @@ CAUGHT_ON = ("ptq_gap", "nf4")
 
 def demo(out: Path) -> ExitStatus:
     """Build both, check both, print both verdicts. PASSED when the guard told them apart as it should."""
-    if out.exists() and (not out.is_dir() or any(path.name not in _OURS for path in out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not _is_ours(path.name) for path in out.iterdir())):
         raise UsageError(f"{out} holds something else than a demo", fix="Give another directory: --out DIR.")
     console = Console()
     runs = {name: _one(name, out, console) for name in ("erased", "hidden")}
@@ -38,7 +39,8 @@ def demo(out: Path) -> ExitStatus:
     return ExitStatus.PASSED if told_apart else ExitStatus.FAILED
 
 
-_OURS = ("erased", "hidden", "runs")
+def _is_ours(name: str) -> bool:
+    return name in ("erased", "hidden", "runs") or name.startswith(PREFIX)  # what a killed demo left
 
 
 def _one(name: str, out: Path, console: Console) -> Run:

@@ -23,6 +23,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeVar
 
 
 class ExitStatus(IntEnum):
@@ -127,3 +128,13 @@ class ScoringError(MeasurementError):
 
 class StorageError(MeasurementError):
     """The disk would not take, or give back, what was written."""
+
+
+T = TypeVar("T")
+
+
+def needed(value: T | None, what: str) -> T:
+    """`value`, which is there unless this program is at fault; MeasurementError says then that `what` is missing."""
+    if value is None:
+        raise MeasurementError(f"a fault of unlearn-guard: {what} is missing")
+    return value

@@ -17,7 +17,7 @@ from unlearn_guard import measure_cell
 from unlearn_guard.cells import Cell, Comparison
 from unlearn_guard.children import environment as safe_environment
 from unlearn_guard.children import python
-from unlearn_guard.errors import TakenError
+from unlearn_guard.errors import TakenError, needed
 from unlearn_guard.interruption import heed
 from unlearn_guard.runs import cell_file
 from unlearn_guard.runs.cell_file import CellFile
@@ -115,19 +115,18 @@ class Local:
         with tempfile.TemporaryFile() as errors:
             process = self._start(device, errors)
             self._tell("started", cell.name)
-            assert process.stdin is not None
-            assert process.stdout is not None
+            to, said = needed(process.stdin, "a cell's input"), needed(process.stdout, "a cell's output")
             with contextlib.suppress(BrokenPipeError):  # it died at once, and its status says so
-                process.stdin.write(measure_cell.encode(self.asked, cell))
-                process.stdin.flush()
-            for line in process.stdout:
+                to.write(measure_cell.encode(self.asked, cell))
+                to.flush()
+            for line in said:
                 told = measure_cell.told(line)
                 self._tell("stage", cell.name, told.text, told.done, told.of)
             status = process.wait()
             with self._lock:
                 self._running.remove(process)
-                process.stdout.close()
-                process.stdin.close()
+                said.close()
+                to.close()
             errors.seek(0)
             return status, errors.read().decode(errors="replace")
 

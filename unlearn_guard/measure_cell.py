@@ -8,9 +8,7 @@ line of JSON each.
 import json
 import os
 import shutil
-import signal
 import sys
-import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TextIO
@@ -19,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from unlearn_guard.cells import Cell, Comparison, request
 from unlearn_guard.chatter import chatter_to, terminal
+from unlearn_guard.children import end_with
 from unlearn_guard.environment import peak_bytes
 from unlearn_guard.errors import ExitStatus, GuardError, TakenError
 from unlearn_guard.runs import cell_file, strict_json
@@ -160,7 +159,7 @@ def _check(asked: Comparison, cell: Cell, lines: Lines) -> str:
 
 
 def _first_line() -> str:
-    """A line of descriptor 0, and not a byte more: the rest is for the thread that waits for its end."""
+    """A line of descriptor 0, and not a byte more: the rest is for who waits for its end."""
     line = b""
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
@@ -170,18 +169,10 @@ def _first_line() -> str:
     return line.decode()
 
 
-def _go_with_the_parent() -> None:
-    while os.read(0, 4096):
-        pass
-    if os.getpgid(0) == os.getpid():
-        os.killpg(os.getpid(), signal.SIGKILL)
-    os._exit(int(ExitStatus.INTERRUPTED))
-
-
 def main() -> int:
     """One job, from standard input to exit status: 0 when there is a result, whichever."""
     asked, cell = decode(_first_line())
-    threading.Thread(target=_go_with_the_parent, daemon=True).start()
+    end_with(0)
     lines = Lines(terminal(sys.stdout))
     try:
         measure(replace(asked, part=None), cell, lines)

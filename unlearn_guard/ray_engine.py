@@ -17,7 +17,7 @@ from unlearn_guard import measure_cell
 from unlearn_guard.cells import Cell, Comparison
 from unlearn_guard.children import NEUTRAL, keep_safe
 from unlearn_guard.errors import PluginError, UsageError
-from unlearn_guard.interruption import heed
+from unlearn_guard.interruption import heed, listen_again
 from unlearn_guard.local_engine import COMMAND, Local, Watcher, words, write_failure
 from unlearn_guard.runs.cell_file import CellFile
 
@@ -74,6 +74,9 @@ def run(
         # Ray puts the directory that it is started in first on its workers' path.
         with contextlib.chdir(NEUTRAL):
             ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **own)
+        listen_again()
+    except SystemExit as error:  # its own answer to SIGTERM, while it starts
+        raise KeyboardInterrupt from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"--ray-address {address}: {error}", fix="Give HOST:PORT of a running cluster.") from error
     try:

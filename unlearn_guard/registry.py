@@ -132,8 +132,8 @@ def _load(found: MethodFile) -> Any:
             return found.origin.load()
         name = f"unlearn_guard.methods.{found.name}"
         spec = importlib.util.spec_from_file_location(name, found.origin)
-        assert spec is not None
-        assert spec.loader is not None
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{found.origin} is no Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses look their module up there
         spec.loader.exec_module(module)

@@ -9,6 +9,7 @@ from tests.attribution.allocator import peak_bytes
 from tests.attribution.tiny_models import FAMILIES, random_pairs, tiny
 from unlearn_guard.attribution.eap_ig import Metric, attribute, inference_state, token_ids
 from unlearn_guard.attribution.replay import Replay
+from unlearn_guard.errors import ScoringError
 
 
 def quietly(_):
@@ -87,5 +88,5 @@ def test_more_layers_cost_what_enters_them_and_their_sources():
 
 def test_refuses_a_cache_which_would_take_each_layers_keys_twice():
     model = tiny("llama")
-    with inference_state(model), Replay(model.model.layers).keeping(), pytest.raises(AssertionError, match="cache"):
+    with inference_state(model), Replay(model.model.layers).keeping(), pytest.raises(ScoringError, match="cache"):
         model(torch.tensor([[3, 4, 5]]), use_cache=True)

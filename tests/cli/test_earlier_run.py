@@ -13,6 +13,7 @@ from command import read_json
 
 from tests import switched
 from unlearn_guard.cli import run
+from unlearn_guard.runs.earlier import retracted
 
 Command = Callable[..., tuple[int, str]]
 
@@ -182,3 +183,11 @@ def test_a_file_that_is_no_junit_file_is_not_taken_away(candidate: Path, check: 
     broken(candidate)
     assert check(candidate)[0] == 4
     assert mine.read_text() == "mine"
+
+
+def test_what_a_killed_run_set_aside_of_a_junit_file_goes_with_the_next(tmp_path: Path) -> None:
+    aside = tmp_path / ".junit.xml.earlier"
+    aside.write_text("<testsuite/>")
+    with retracted(tmp_path / "junit.xml"):
+        pass
+    assert list(tmp_path.iterdir()) == []

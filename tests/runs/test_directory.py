@@ -14,6 +14,7 @@ from unlearn_guard.errors import ExitStatus, RunDirectoryError, StorageError
 from unlearn_guard.judging.gate import judge
 from unlearn_guard.records import Interval, Measurement, Sample
 from unlearn_guard.runs import samples
+from unlearn_guard.runs.atomic import write_bytes
 from unlearn_guard.runs.claim import claim
 from unlearn_guard.runs.directory import clear, read_run, read_samples, write_run
 
@@ -329,6 +330,24 @@ def test_a_disk_that_is_full_leaves_no_verdict(written, monkeypatch):
     assert error.value.fix
     assert not (written / "run.json").exists()
     assert not list(written.rglob("*.tmp"))
+
+
+def test_what_a_killed_run_was_writing_goes_with_the_next(written):
+    (written / "samples" / ".forget_task.full.base.jsonl.x1.tmp").write_text("{")
+    (written / ".run.json.x2.tmp").write_text("{")
+    write_run(*made_run(), written)
+    assert not list(written.rglob("*.tmp"))
+    assert read_run(written).verdict.passed
+
+
+def test_a_half_written_file_goes_when_it_is_an_hour_old_and_is_written_again(tmp_path):
+    others, old, new = (tmp_path / name for name in (".other.json.x.tmp", ".a[b].json.x.tmp", ".a[b].json.y.tmp"))
+    for path in (others, old, new):
+        path.write_text("{")
+    for path in (others, old):
+        os.utime(path, (0, new.stat().st_mtime - 4000))
+    write_bytes(tmp_path / "a[b].json", b"{}")
+    assert sorted(tmp_path.iterdir()) == sorted([others, new, tmp_path / "a[b].json"])
 
 
 def test_checks_must_be_the_policy_s_limits(out):

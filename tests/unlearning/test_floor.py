@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.quantizers.test_grid import bitsandbytes_codes
-from unlearn_guard.errors import NonFiniteError
+from unlearn_guard.errors import NonFiniteError, QuantizationError
 from unlearn_guard.quantizers import grid
 from unlearn_guard.unlearning import floor
 from unlearn_guard.unlearning.floor import cell_floor, outside, paper_floor, reach
@@ -202,3 +202,11 @@ def test_an_edit_that_is_no_number_is_refused():
     edited[0, 0] = float("nan")
     with pytest.raises(NonFiniteError, match="lower lr"):
         cell_floor(base, edited)
+
+
+def test_a_floor_under_which_a_weight_kept_its_code_is_refused(monkeypatch):
+    """Also where asserts are left out: no candidate is made of it."""
+    base = torch.randn(1, 64, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(floor.torch, "where", lambda *_: base + 1e-6)
+    with pytest.raises(QuantizationError, match="kept its NF4 code"):
+        cell_floor(base, base + 1e-6)

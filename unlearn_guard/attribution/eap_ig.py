@@ -28,7 +28,7 @@ from unlearn_guard.attribution.readers import Readers
 from unlearn_guard.attribution.replay import Replay, layer_input, with_input
 from unlearn_guard.attribution.scores import ItemScores
 from unlearn_guard.attribution.sources import SourceDeltas
-from unlearn_guard.errors import Defect, NonFiniteError, SuiteError, UsageError
+from unlearn_guard.errors import Defect, NonFiniteError, SuiteError, UsageError, needed
 
 DEFAULT_STEPS = 5
 
@@ -139,8 +139,7 @@ def _batch(
     sources = SourceDeltas(decoder)
     with torch.no_grad(), sources.recording(first=True, rows=count):
         clean_B = metric(clean_BT)
-    assert sources.input is not None
-    points = _Points(sources.input, steps)
+    points = _Points(needed(sources.input, "the pass of the clean prompts"), steps)
     readers = Readers(decoder, sources, edges, count)
     corrupted_B = torch.empty(0)
     together = max(1, rows // count)

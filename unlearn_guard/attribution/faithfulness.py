@@ -15,7 +15,7 @@ from unlearn_guard.attribution.eap_ig import Metric, check_vocabulary, inference
 from unlearn_guard.attribution.graph import ends
 from unlearn_guard.attribution.prompts import Pair
 from unlearn_guard.attribution.sources import SourceDeltas
-from unlearn_guard.errors import MeasurementError, UsageError
+from unlearn_guard.errors import MeasurementError, UsageError, needed
 
 
 def faithfulness(model: nn.Module, pairs: Sequence[Pair], *, circuit: Collection[str], edges: Collection[str]) -> float:
@@ -117,15 +117,12 @@ def _attention_patches(
 
 def _without(nodes: SourceDeltas, x_BTD: Tensor, mask_U: Tensor) -> Tensor:
     """The residual stream with the masked sources' current outputs replaced by their corrupted ones."""
-    assert nodes.input is not None
     mask = mask_U.to(x_BTD.device)
-    found = x_BTD.float() - mask[0] * nodes.input
+    found = x_BTD.float() - mask[0] * needed(nodes.input, "the sources' input")
     for layer, heads_mask, mlp_mask in nodes.masks(mask):
         heads, mlp = nodes.heads[layer], nodes.mlps[layer]
         if heads_mask.any():
-            assert heads is not None
-            found = found - (heads * heads_mask) @ nodes.write_weight(layer).T
+            found = found - (needed(heads, "a layer's heads") * heads_mask) @ nodes.write_weight(layer).T
         if mlp_mask:
-            assert mlp is not None
-            found = found - mlp_mask * mlp
+            found = found - mlp_mask * needed(mlp, "a layer's MLP")
     return found.to(x_BTD.dtype)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unlearn_guard.errors import ScoringError, needed
+
 
 class Replay:
     """One forward pass through a stack of decoder layers, and the gradient back through it.
@@ -41,8 +43,7 @@ class Replay:
 
         Layer `index` does so within `listening(index)`.
         """
-        assert self._top is not None, "no forward pass was kept"
-        (grad_XTD,) = torch.autograd.grad(total, self._top)
+        (grad_XTD,) = torch.autograd.grad(total, needed(self._top, "the kept forward pass"))
         self._top = None
         for index in reversed(range(len(self._layers))):
             args, kwargs = self._entered.pop()
@@ -55,7 +56,8 @@ class Replay:
         return found
 
     def _keep(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        assert kwargs.get("past_key_values") is None, "a cache would take each layer's keys and values twice"
+        if kwargs.get("past_key_values") is not None:
+            raise ScoringError("the model keeps a cache, which would take each layer's keys and values twice")
         self._entered.append((args, kwargs))
 
     def _cut(self, _: nn.Module, __: tuple[Any, ...], output_XTD: Tensor) -> Tensor:

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from unlearn_guard.attribution.architectures import Decoder
 from unlearn_guard.attribution.replay import layer_input
+from unlearn_guard.errors import needed
+
+_PASSED = "what the forward pass leaves"
 
 
 class SourceDeltas:
@@ -37,8 +40,7 @@ class SourceDeltas:
             new = value[:rows].detach().float()
             if first:
                 return new
-            assert held is not None, "the clean prompts come first"
-            return new - held
+            return new - needed(held, "the pass of the clean prompts")
 
         entry = self._decoder.layers[0].block
         handles = [entry.register_forward_pre_hook(self._input_hook(settle), with_kwargs=True)]
@@ -89,8 +91,7 @@ class SourceDeltas:
 
     def times_one(self, grad_BTD: Tensor, before: int) -> Tensor:
         """Sum over T and D of dA_u * grad for the first `before` sources, [B, before]: the gradient is projected."""
-        assert self.input is not None
-        columns = [torch.einsum("btd,btd->b", self.input, grad_BTD)[:, None]]
+        columns = [torch.einsum("btd,btd->b", needed(self.input, _PASSED), grad_BTD)[:, None]]
         for layer in range(self._decoder.graph.layers):
             if sum(part.shape[1] for part in columns) == before:
                 break
@@ -100,8 +101,7 @@ class SourceDeltas:
         return torch.cat(columns, dim=1)
 
     def _heads_times(self, layer: int, grad_BTD: Tensor) -> Tensor:
-        heads = self.heads[layer]
-        assert heads is not None
+        heads = needed(self.heads[layer], _PASSED)
         product = (grad_BTD @ self.write_weight(layer)).mul_(heads)
         summed: Tensor = product.unflatten(-1, (self._decoder.graph.heads, self._decoder.head_dim)).sum((1, 3))
         return summed
@@ -112,13 +112,10 @@ class SourceDeltas:
         Heads are written out, for these positions and one layer at a time: for many readers this is
         the cheaper way round.
         """
-        assert self.input is not None
         readers_BRX = grad_BRTD.flatten(2)
-        columns = [_inner(readers_BRX, self.input[:, None, positions])]
+        columns = [_inner(readers_BRX, needed(self.input, _PASSED)[:, None, positions])]
         for layer in range(layers):
-            heads, mlp = self.heads[layer], self.mlps[layer]
-            assert heads is not None
-            assert mlp is not None
+            heads, mlp = needed(self.heads[layer], _PASSED), needed(self.mlps[layer], _PASSED)
             z_BTHd = heads[:, positions].unflatten(-1, (self._decoder.graph.heads, self._decoder.head_dim))
             weight_DHd = self.write_weight(layer).unflatten(-1, z_BTHd.shape[2:])
             columns.append(_inner(readers_BRX, torch.einsum("bthd,Dhd->bhtD", z_BTHd, weight_DHd)))

@@ -14,6 +14,7 @@ from unlearn_guard.intake.folder import Folder, left_out_notes, read_folder
 from unlearn_guard.intake.intake import Intake, assert_unchanged
 from unlearn_guard.intake.location import Place, find
 from unlearn_guard.intake.manifest import Manifest, read_manifest
+from unlearn_guard.intake.packages import assert_docstrings
 from unlearn_guard.intake.sealing import sealing
 from unlearn_guard.intake.shards import INDEX, SINGLE, Located, read_weights, stale_index
 from unlearn_guard.intake.tokenizer import ABSENT, Tokenizer, has_vocabulary, read_tokenizer
@@ -49,6 +50,7 @@ def open_checkpoint(
     is already quantized. Without `tokenizer` a directory that has none will do: nothing is to be made into ids.
     Raises CheckpointError with every defect found; weights are copied and hashed only when all else is sound.
     """
+    assert_docstrings()
     place = find(location, allow_root)
     sealed: Mapping[str, str] = {}
     try:

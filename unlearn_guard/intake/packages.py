@@ -5,9 +5,10 @@ Without sentencepiece it takes a SentencePiece model for a tiktoken file and ask
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
-from unlearn_guard.errors import CheckpointError, Defect
+from unlearn_guard.errors import CheckpointError, Defect, UsageError
 
 _MODULES = {
     "sentencepiece": "sentencepiece",
@@ -39,6 +40,18 @@ def assert_packages(checkpoint: Path) -> None:
     defects = [_missing(name, absent) for name in read if (absent := _absent(_READERS[name]))]
     if defects:
         raise CheckpointError("The tokenizer needs packages that are not installed", defects)
+
+
+def assert_docstrings() -> None:
+    """Raise UsageError where Python leaves docstrings out: transformers builds its classes from them.
+
+    It would refuse every config, and the checkpoint would look broken.
+    """
+    if sys.flags.optimize > 1:
+        raise UsageError(
+            "Python runs without docstrings, which transformers needs to open a model",
+            fix="Leave out -OO, or unset PYTHONOPTIMIZE.",
+        )
 
 
 def advice(error: BaseException) -> str:

@@ -7,7 +7,6 @@ that holds nothing else; everything after that reads the copy.
 
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +19,13 @@ from unlearn_guard.intake.defects import gather, refusal, shown
 from unlearn_guard.intake.documents import MEBIBYTE, canonical
 from unlearn_guard.intake.folder import Folder
 from unlearn_guard.intake.location import Place
+from unlearn_guard.making import PREFIX, making
 
 LARGEST = 256 * MEBIBYTE
 """Bytes of a file that holds no weights; published tokenizers stay under 40 MiB."""
 
 CHUNK = 2**20
 _CLONE = 0x40049409  # linux/fs.h: FICLONE, which shares the blocks of a file until one side writes
-_MAKING = ".making-"
 
 
 @dataclass(kw_only=True)
@@ -78,7 +77,7 @@ class Seal:
     def _looks_sealed(self, folder: Folder, names: Sequence[str]) -> bool:
         """Whether some copy holds files of these names and sizes: only then is it worth hashing before copying."""
         sizes = {name: folder.files[name].stat().st_size for name in names}
-        return any(_sizes(each) == sizes for each in self.root.iterdir() if not each.name.startswith(_MAKING))
+        return any(_sizes(each) == sizes for each in self.root.iterdir() if not each.name.startswith(PREFIX))
 
     def _each(self, names: Sequence[str], take: Callable[[str], str]) -> None:
         defects: list[Defect] = []
@@ -123,16 +122,9 @@ class Seal:
 @contextmanager
 def sealing(place: Place, root: Path) -> Iterator[Seal]:
     """A new copy in a private folder under `root`; what is not published when the block ends is removed."""
-    working = root / f"{_MAKING}{secrets.token_hex(8)}"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        working.mkdir(mode=0o700)
-    except OSError as error:
-        raise _refused(working, error) from error
-    try:
+    with making(root) as working:
+        working.chmod(0o700)
         yield Seal(place=place, root=root, working=working)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
 
 
 def file_digests(directory: Path) -> dict[str, str]:
@@ -153,21 +145,19 @@ def write_release(sealed: Path, files: Mapping[str, str], out: Path) -> None:
 
     What is written is held against the digests in `files`, so that what ships is what was judged.
     """
-    part = out.parent / f".{out.name}.{secrets.token_hex(4)}.part"
-    try:
-        for name in files:
-            target = part / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(sealed / name, target)
-        if file_digests(part) != dict(files):
-            raise StorageError(f"{sealed} is not what was judged any more", fix="Run the check again.")
-        if out.exists():
-            out.rmdir()  # an empty folder, which the caller has looked at; anything else fails here
-        part.replace(out)
-    except OSError as error:
-        raise _refused(out, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with making(out.parent) as part:
+        try:
+            for name in files:
+                target = part / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(sealed / name, target)
+            if file_digests(part) != dict(files):
+                raise StorageError(f"{sealed} is not what was judged any more", fix="Run the check again.")
+            if out.exists():
+                out.rmdir()  # an empty folder, which the caller has looked at; anything else fails here
+            part.replace(out)
+        except OSError as error:
+            raise _refused(out, error) from error
 
 
 @contextmanager

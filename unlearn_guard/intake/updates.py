@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unlearn_guard.errors import needed
 from unlearn_guard.intake.defects import refusal
 from unlearn_guard.intake.dtypes import BITS, Values, rounded, values
 from unlearn_guard.records import StoredTensor
@@ -82,9 +83,7 @@ def _pairs(base: StoredTensor, candidate: StoredTensor) -> Iterator[tuple[Values
 def _values(tensor: StoredTensor) -> Iterator[Values]:
     """The values of one tensor, ELEMENTS at a time."""
     for chunk in _bytes(tensor, ELEMENTS * BITS[tensor.dtype] // 8):
-        found = values(tensor.dtype, chunk)
-        assert found is not None
-        yield found
+        yield needed(values(tensor.dtype, chunk), f"a way to read {tensor.dtype}")
 
 
 def _bytes(tensor: StoredTensor, step: int) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ The reader stays the judge: a schema sees no duplicate keys, no suite, and no or
 
 from typing import Any
 
-from unlearn_guard.judging.draft import EXPECTED, PolicyFile, Rule
+from unlearn_guard.judging.draft import EXPECTED, PolicyFile
 from unlearn_guard.judging.metrics import METRICS
 from unlearn_guard.records import CONFIDENCE_LEVELS
 
@@ -51,6 +51,3 @@ def _described(name: str, field: dict[str, Any]) -> dict[str, Any]:
         field = {**field, **kinds[0]} if len(kinds) == 1 else {**field, "anyOf": kinds}
     field.pop("title", None)
     return {**field, "description": _ABOUT[name]}
-
-
-assert set(_ABOUT) == {*Rule.model_fields, *PolicyFile.model_fields}

@@ -113,8 +113,9 @@ def _value(node: Node, path: Path, document: Document) -> Any:
         return [_value(each, (*path, index), document) for index, each in enumerate(node.value)]
     if isinstance(node, MappingNode):
         return _mapping(node, path, document)
-    assert isinstance(node, ScalarNode)
-    return _scalar(node, document)
+    if isinstance(node, ScalarNode):
+        return _scalar(node, document)
+    raise TypeError(f"line {node.start_mark.line + 1}: a {type(node).__name__} is no node of YAML")
 
 
 def _mapping(node: MappingNode, path: Path, document: Document) -> dict[str, Any]:

@@ -9,7 +9,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from unlearn_guard.errors import StorageError, UsageError
+from unlearn_guard.making import making
 from unlearn_guard.organism import BASE_DIGEST, base_path
 from unlearn_guard.organism.editing import Edit, Progress, edit, linears
 from unlearn_guard.organism.hiding import projection
@@ -64,9 +64,8 @@ def build(name: str, out: Path, *, seed: int = 0, progress: Progress | None = No
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not an empty directory", fix="Give a new one; nothing is overwritten.")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-            whole = Path(scratch) / out.name
+        with making(out.parent) as scratch:
+            whole = scratch / out.name
             shutil.copytree(base_path(), whole)
             _make(name, whole, seed, progress)
             whole.replace(out)

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from unlearn_guard.children import keep_safe
+from unlearn_guard.children import end_with_parent, keep_safe
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers.protocol import SHORTEST
 
@@ -31,11 +31,13 @@ def quantize(method: str, source: Path, out: Path, texts: tuple[str, ...], *, gr
         return (
             _pool().submit(_quantize, method, str(source.resolve()), str(out.resolve()), texts, group, device).result()
         )
-    except BrokenProcessPool as error:
-        _pool.cache_clear()
-        raise QuantizationError(f"gptqmodel's process died while making {method}") from error
     except _LibraryError as error:
         raise QuantizationError(f"gptqmodel could not make {method}: {error}") from error
+    except BaseException as error:
+        _end()
+        if isinstance(error, BrokenProcessPool):
+            raise QuantizationError(f"gptqmodel's process died while making {method}") from error
+        raise
 
 
 def prepare_environment() -> None:
@@ -53,13 +55,22 @@ class _LibraryError(Exception):
 def _pool() -> ProcessPoolExecutor:
     keep_safe()  # the child's first imports would come from the working directory
     context = multiprocessing.get_context("spawn")  # fork and torch's thread pools do not go together
-    return ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=prepare_environment)
+    return ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=end_with_parent)
+
+
+def _end() -> None:
+    """Kill the child, which may be hours from the end of its work, and leaving Python would wait for it."""
+    _pool.cache_clear()
+    for child in multiprocessing.active_children():
+        child.kill()
 
 
 def _quantize(method: str, source: str, out: str, texts: tuple[str, ...], group: int, device: str) -> Log:
+    prepare_environment()
     try:
-        # The library writes a folder `logs` into the working directory, and must find no code there.
-        with tempfile.TemporaryDirectory() as elsewhere, contextlib.chdir(elsewhere):
+        # The library writes a folder `logs` into the working directory, and must find no code there. What it is killed
+        # over lies beside what it was to make, and goes with that.
+        with tempfile.TemporaryDirectory(dir=Path(out).parent) as elsewhere, contextlib.chdir(elsewhere):
             return _run(method, source, out, texts, group, device)
     except Exception as error:
         raise _LibraryError(f"{type(error).__name__}: {error}") from None

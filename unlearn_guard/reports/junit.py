@@ -1,11 +1,10 @@
 """A run as JUnit XML, written by pytest itself: one limit, one test case."""
 
 import os
-import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
-from unlearn_guard.children import NEUTRAL, environment, python
+from unlearn_guard.children import NEUTRAL, environment, run_tethered
 from unlearn_guard.errors import MeasurementError, UsageError
 
 _DONE = (0, 1)
@@ -22,15 +21,15 @@ def write_junit(run_dir: Path, policy: Path, file: Path) -> None:
         raise UsageError("--junitxml is written by pytest, which is not installed", fix="pip install pytest")
     policy = policy.resolve()
     # fmt: off
-    command = [
-        *python("pytest"), str(policy),
+    done = run_tethered(
+        "pytest", str(policy),
         "-c", os.devnull, "--rootdir", str(policy.parent), "--noconftest",
         "-p", "unlearn_guard.pytest_plugin", "-p", "no:cacheprovider", "-q",
         "--unlearn-run", str(run_dir.resolve()),
         "--junitxml", str(file.resolve()), "-o", "junit_suite_name=unlearn-guard",
-    ]
+        cwd=NEUTRAL, env=_environment(),
+    )
     # fmt: on
-    done = subprocess.run(command, cwd=NEUTRAL, env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode not in _DONE or not file.is_file():
         raise MeasurementError(
             f"pytest did not write {file} (its exit status: {done.returncode})", fix=(done.stdout + done.stderr)[-2000:]

@@ -1,10 +1,16 @@
 """Files that are either whole or not there, whatever happens while they are written."""
 
+import glob
 import os
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from unlearn_guard.errors import StorageError
+
+HALF_WRITTEN = ".*.tmp"
+"""The names of files in the writing. One that is there an hour later was left by a process that was killed."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -14,6 +20,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -29,6 +36,13 @@ def write_bytes(path: Path, data: bytes) -> None:
         sync_directory(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def _sweep(path: Path) -> None:
+    for left in path.parent.glob(f"{glob.escape(f'.{path.name[:40]}.')}*.tmp"):
+        with suppress(FileNotFoundError):  # another process was quicker
+            if time.time() - left.stat().st_mtime > 3600:
+                left.unlink()
 
 
 def sync_directory(path: Path) -> None:

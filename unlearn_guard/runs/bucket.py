@@ -3,7 +3,6 @@
 What is kept there is what a cell or a site left: small files, whole or not there, each written by one request.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,11 +121,3 @@ def open_bucket(url: str) -> Bucket:
         fix = f"pip install '{package}'" if package else "Give a directory, or a URL such as s3://BUCKET/FOLDER."
         raise UsageError(f"{url}: {error}", fix=fix) from error
     return Bucket(url=url.rstrip("/"), files=files, root=str(root).rstrip("/"))
-
-
-@contextmanager
-def scratch(beside: Path) -> Iterator[Path]:
-    """A directory on the same disk that is gone afterwards."""
-    beside.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=beside, prefix=".fetched-") as name:
-        yield Path(name)

@@ -12,7 +12,7 @@ from typing import Any
 from unlearn_guard.errors import Defect, RunDirectoryError
 from unlearn_guard.records import Run, Sample, TaskScore
 from unlearn_guard.runs import run_json, samples, strict_json
-from unlearn_guard.runs.atomic import storage_error, write_bytes
+from unlearn_guard.runs.atomic import HALF_WRITTEN, storage_error, write_bytes
 from unlearn_guard.runs.claim import MARKER, claim
 
 RUN_FILE = "run.json"
@@ -115,6 +115,9 @@ def clear(out: Path, *, keep: Sequence[str] = ()) -> None:
             (out / name).unlink(missing_ok=True)
         for folder, kind in _FOLDERS.items():
             for path in sorted((out / folder).glob(kind)) if folder not in keep else ():
+                path.unlink()
+        for place in (out, *(out / folder for folder in _FOLDERS)):
+            for path in place.glob(HALF_WRITTEN):  # by a run that was killed; no other writes here now
                 path.unlink()
     except OSError as error:
         raise storage_error(out, error) from error

@@ -119,15 +119,18 @@ def retracted(junit: Path | None) -> Iterator[None]:
 
     A file that holds anything else is left alone, as is what is no file.
     """
-    if junit is None or not _is_junit(junit):
+    if junit is None:
         yield
         return
     aside = junit.with_name(f".{junit.name}.earlier")
-    junit.replace(aside)
+    moved = _is_junit(junit)
+    if moved:
+        junit.replace(aside)
     try:
         yield
     except AnotherRunError:
-        aside.replace(junit)
+        if moved:
+            aside.replace(junit)
         raise
     finally:
         aside.unlink(missing_ok=True)

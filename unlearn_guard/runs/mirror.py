@@ -11,9 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unlearn_guard.errors import RunDirectoryError, TakenError
+from unlearn_guard.making import making
 from unlearn_guard.runs import cell_file
 from unlearn_guard.runs.atomic import write_bytes
-from unlearn_guard.runs.bucket import Bucket, open_bucket, scratch
+from unlearn_guard.runs.bucket import Bucket, open_bucket
 from unlearn_guard.runs.claim import claim
 from unlearn_guard.runs.lease import Lease, lease
 from unlearn_guard.runs.store import default_root
@@ -100,7 +101,7 @@ def _fetch(bucket: Bucket, folder: Path, asked: str | None) -> bool:
     data = bucket.read(f"{_below(folder)}/{cell_file.NAME}")
     if data is None:
         return False
-    with scratch(folder.parents[2]) as fetched:
+    with making(folder.parents[2]) as fetched:
         write_bytes(fetched / cell_file.NAME, data)
         cell = cell_file.read_cell(fetched)
         if not _finished(fetched, asked):

@@ -7,13 +7,13 @@ reported in `warnings`, and the caller measures anew: a damaged entry costs time
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from unlearn_guard.making import making
 from unlearn_guard.records import Measurement, Task, TaskScore
 from unlearn_guard.runs import samples, strict_json
 from unlearn_guard.runs.atomic import storage_error, sync_directory, write_bytes
@@ -103,23 +103,16 @@ class Store:
         leaves nothing behind. The folder is not to be written to afterwards.
         """
         target = self._folder(key)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".making-"))
-        except OSError as error:
-            raise storage_error(target, error) from error
-        try:
+        with making(target.parents[1]) as temporary:
             make(temporary)
             return self._publish(key, temporary, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def _publish(self, key: str, temporary: Path, target: Path) -> Path:
         try:
             files = _digests(temporary)
             write_bytes(temporary / _MANIFEST, strict_json.pretty({"key": key, "files": files}))
             if self.directory(key) is None:
-                temporary.chmod(0o755)
+                target.parent.mkdir(exist_ok=True)
                 temporary.rename(target)
                 sync_directory(target.parent)
         except OSError as error:

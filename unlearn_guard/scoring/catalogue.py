@@ -6,10 +6,11 @@ is named.
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from unlearn_guard.errors import Defect, SuiteError, near
 from unlearn_guard.scoring.yaml_file import line_of, read_mapping
@@ -101,8 +102,7 @@ def _own(include: Sequence[Path], keys: frozenset[str]) -> dict[str, Path]:
     return found
 
 
-def _unknown_keys(path: Path, content: object, keys: frozenset[str]) -> list[Defect]:
-    assert isinstance(content, dict)
+def _unknown_keys(path: Path, content: Mapping[str, Any], keys: frozenset[str]) -> list[Defect]:
     # A group passes unknown keys on to its members, so only a task's can be judged here.
     if "group" in content or "class" in content:
         return []
@@ -118,8 +118,7 @@ def _unknown_keys(path: Path, content: object, keys: frozenset[str]) -> list[Def
     ]
 
 
-def _broken_includes(path: Path, content: object) -> list[Defect]:
-    assert isinstance(content, dict)
+def _broken_includes(path: Path, content: Mapping[str, Any]) -> list[Defect]:
     included = content.get("include", [])
     included = included if isinstance(included, list) else [included]
     return [

@@ -69,9 +69,7 @@ class Forward:
         output = self.model(input_ids=ids_BT, attention_mask=mask_BT, **options)
         logits = getattr(output, "logits", None)
         positions = keep if self._keeps else ids_BT.shape[1]
-        self._check_shape(logits, len(sequences), positions)
-        assert isinstance(logits, Tensor)
-        return logits[:, -keep:]
+        return self._checked(logits, len(sequences), positions)[:, -keep:]
 
     def assert_rows(self, sequences: Sequence[Sequence[int]]) -> None:
         """Raise ScoringError where a text spells a token that the model has no row for."""
@@ -82,10 +80,10 @@ class Forward:
                 fix="Take the special token that it spells out of the suite's texts.",
             )
 
-    def _check_shape(self, logits: Any, rows: int, positions: int) -> None:
+    def _checked(self, logits: Any, rows: int, positions: int) -> Tensor:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         width = self._width or (found[-1] if isinstance(found, tuple) and found else 0)
-        if found != (rows, positions, width):
+        if not isinstance(logits, Tensor) or found != (rows, positions, width):
             raise ScoringError(
                 f"{self.label}: the model returned logits {found}; expected ({rows}, {positions}, {width or 'V'})",
                 fix="Its forward does not keep the last positions that `logits_to_keep` asks for.",
@@ -93,6 +91,7 @@ class Forward:
         if width < self.vocabulary:
             raise ScoringError(f"{self.label}: the tokenizer has {self.vocabulary} tokens, the logits only {width}")
         self._width = width
+        return logits
 
     def _refuse_non_finite(self, total_N: Tensor, batch: Sequence[Row], name: Callable[[int], str]) -> None:
         # A NaN or +inf anywhere in the vocabulary, or -inf everywhere, shows in the sum; a masked entry does not.

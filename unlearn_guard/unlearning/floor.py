@@ -12,7 +12,7 @@ from functools import wraps
 import torch
 from torch import Tensor
 
-from unlearn_guard.errors import NonFiniteError
+from unlearn_guard.errors import NonFiniteError, QuantizationError
 from unlearn_guard.quantizers import grid
 
 MARGIN = 2.0**-8
@@ -112,7 +112,8 @@ def cell_floor(base: Tensor, edited: Tensor) -> Tensor:
         same = grid.codes(placed).code == ground.code
         placed = torch.where(same & (placed != base), inside, placed)
     floored = torch.where(placed != base, placed, base)
-    assert not ((grid.codes(floored).code == ground.code) & (floored != base)).any(), "a changed weight kept its code"
+    if ((grid.codes(floored).code == ground.code) & (floored != base)).any():
+        raise QuantizationError("a weight that the cell floor changed kept its NF4 code: the edit would not survive")
     return floored
 
 

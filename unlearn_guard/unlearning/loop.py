@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from unlearn_guard.errors import NonFiniteError, UsageError
+from unlearn_guard.errors import NonFiniteError, UsageError, needed
 from unlearn_guard.unlearning.corpora import Batch, Corpora, Text, batch, deal
 from unlearn_guard.unlearning.masters import Masters
 from unlearn_guard.unlearning.session import Point, Session, current
@@ -127,8 +127,7 @@ def fit(
                     masters.write()
                 if keeper is not None:
                     keeper.look(step + 1, masters)
-                assert losses[0] is not None
-                session.record(Point(step=step, forget=losses[0], retain=losses[1]))
+                session.record(Point(step=step, forget=needed(losses[0], "the forget loss"), retain=losses[1]))
                 session.advance(step + 1, training.steps)
                 if session.due() or step + 1 == training.steps:
                     _save(session, name, step + 1, masters, keeper)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from unlearn_guard.errors import NonFiniteError, UsageError, near
+from unlearn_guard.errors import NonFiniteError, UsageError, near, needed
 
 
 class Masters:
@@ -92,6 +92,5 @@ class _Taker:
         self._total = total
 
     def __call__(self, parameter: Tensor) -> None:
-        assert parameter.grad is not None
-        self._total.add_(parameter.grad)
+        self._total.add_(needed(parameter.grad, "a parameter's gradient"))
         parameter.grad = None
