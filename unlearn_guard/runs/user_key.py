@@ -84,8 +84,8 @@ def _read(path: Path, fix: str) -> bytes:
         raise StorageError(
             f"{path}, the key of the store's entries, cannot be read: {error.strerror or error}", fix=fix
         ) from error
-    with os.fdopen(handle, "rb") as file:
-        held = os.fstat(file.fileno())
+    try:
+        held = os.fstat(handle)
         if not stat.S_ISREG(held.st_mode):
             raise _refused(path, "no plain file", "a plain file", fix)
         if held.st_uid != os.geteuid():
@@ -93,7 +93,9 @@ def _read(path: Path, fix: str) -> bytes:
         if held.st_mode & 0o077:
             found, first = f"mode {stat.S_IMODE(held.st_mode):04o}", "If nobody else has read it: `chmod 600`. "
             raise _refused(path, found, "0600: nobody else may read or write it", first + fix)
-        return file.read(_LARGEST + 1)
+        return os.read(handle, _LARGEST + 1)
+    finally:
+        os.close(handle)
 
 
 def _refused(path: Path, found: str, expected: str, fix: str) -> UsageError:

@@ -162,7 +162,7 @@ def _render(loaded: Loaded, spec: TaskSpec, how: _How) -> RenderedTask:
         metric=spec.metric,
         chance=spec.chance,
         items=len(items),
-        digest=task_digest(spec.metric, leaves),
+        digest=task_digest(spec.metric, leaves, loaded.code),
         measure=spec.measure,
         retrained=spec.retrained,
         floor=spec.floor,

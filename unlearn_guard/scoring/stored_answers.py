@@ -1,7 +1,7 @@
 """A model's answers as they are stored: what it said, beside what was asked, and nothing that is counted from it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -25,10 +25,12 @@ def from_json(held: Any, items: Sequence[Item], tokens: Tokens) -> Answers:
     """The answers to these items. Raises ValueError where they are to other items, or no answers to what is asked."""
     if not isinstance(held, list) or len(held) != len(items):
         raise ValueError(f"not a list of answers to {len(items)} items")
-    return tuple(_answers(entry, item, tokens) for entry, item in zip(held, items, strict=True))
+    scored = [r.args for item in items for r in item.requests if r.request_type == "loglikelihood"]
+    lengths = iter([len(continuation) for _, continuation in tokens.pairs(scored)])
+    return tuple(_answers(entry, item, tokens.tokenizer, lengths) for entry, item in zip(held, items, strict=True))
 
 
-def _answers(entry: Any, item: Item, tokens: Tokens) -> tuple[Any, ...]:
+def _answers(entry: Any, item: Item, tokenizer: Any, lengths: Iterator[int]) -> tuple[Any, ...]:
     if not isinstance(entry, dict) or entry.keys() != {"id", "prompt", "target", "answers"}:
         raise ValueError(f"{item.id}: not an item's answers")
     for name in ("id", "prompt", "target"):
@@ -37,7 +39,7 @@ def _answers(entry: Any, item: Item, tokens: Tokens) -> tuple[Any, ...]:
     said = entry["answers"]
     if not isinstance(said, list) or len(said) != len(item.requests):
         raise ValueError(f"{item.id}: not {len(item.requests)} answers")
-    answers = tuple(_answer(each, request, tokens) for each, request in zip(said, item.requests, strict=True))
+    answers = tuple(_answer(*each, tokenizer, lengths) for each in zip(said, item.requests, strict=True))
     try:
         assert_finite(answers, item.id)
     except NonFiniteError as error:
@@ -53,19 +55,19 @@ def _held(answer: Any) -> dict[str, Any]:
     return {"tokens": tokens} if greedy is None else {"tokens": tokens, "greedy": bool(greedy)}
 
 
-def _answer(held: Any, request: Instance, tokens: Tokens) -> Any:
+def _answer(held: Any, request: Instance, tokenizer: Any, lengths: Iterator[int]) -> Any:
     kind = request.request_type
     if kind == "generate_until":
         _assert_keys(held, {"text"}, isinstance(held, dict) and isinstance(held.get("text"), str))
-        return Written.by(tokens.tokenizer, held["text"], length=read_generation(request.args[1]).length)
+        return Written.by(tokenizer, held["text"], length=read_generation(request.args[1]).length)
     keys = {"tokens"} if kind == "loglikelihood_rolling" else {"tokens", "greedy"}
     _assert_keys(held, keys, isinstance(held, dict) and isinstance(held.get("tokens"), list))
     likelihood = Nats.of(tuple(_nats(each) for each in held["tokens"]))
     if kind == "loglikelihood_rolling":
         return likelihood
-    _, continuation = tokens.pairs([request.args])[0]
-    if not isinstance(held["greedy"], bool) or len(likelihood.tokens) != len(continuation):
-        raise ValueError(f"no answer of {len(continuation)} tokens")
+    length = next(lengths)
+    if not isinstance(held["greedy"], bool) or len(likelihood.tokens) != length:
+        raise ValueError(f"no answer of {length} tokens")
     return likelihood, held["greedy"]
 
 
