@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,13 @@ DEVICES = ("auto", "cpu", "cuda")
 
 def versions() -> dict[str, str]:
     """The version of every library a number may depend on; one that is not installed is left out."""
-    found = {"unlearn_guard": __version__}
+    return {"unlearn_guard": __version__, **_installed()}
+
+
+@cache
+def _installed() -> dict[str, str]:
+    # Every key of the store asks, and each look-up reads a file.
+    found = {}
     for name in _LIBRARIES:
         try:
             found[name] = importlib.metadata.version(name)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from unlearn_guard.attributing import suite_pairs
 from unlearn_guard.attribution import cad
@@ -23,7 +22,7 @@ from unlearn_guard.attribution.eap_ig import DEFAULT_STEPS, attribute
 from unlearn_guard.attribution.linear import make_dense
 from unlearn_guard.attribution.prompts import Pair
 from unlearn_guard.attribution.scores import ItemScores, write_scores
-from unlearn_guard.attribution.shifts import NodeOutputs, corrected_shift, measure_shift, node_outputs
+from unlearn_guard.attribution.shifts import Moves, NodeOutputs, corrected_shift, measure_shift, moves, node_outputs
 from unlearn_guard.intake import Intake
 from unlearn_guard.measuring import Bench
 from unlearn_guard.records import FULL, Measurement, Role
@@ -36,8 +35,6 @@ PRECISIONS = (FULL, "nf4")
 
 SHIFT_PROMPTS = 8
 """Prompts a task for activation shifts: each costs 8 L T D bytes of memory."""
-
-_Measurements = TypeAdapter(tuple[Measurement, ...])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +119,7 @@ class Erasure:
         with self.bench.watch.stage(f"attribute {who}", precision) as reuse:
             recipe = self.bench.recipe(precision, intake, artifact)
             keys = {task: self._key("attribution", intake, recipe, pairs) for task, pairs in self.pairs.items()}
-            scores = {task: _decode(self.bench.store.get_json(key)) for task, key in keys.items()}
+            scores = {task: _scored(self.bench, key, self.pairs[task]) for task, key in keys.items()}
             if any(each is None for each in scores.values()):
                 with self.bench.loaded(precision, intake, artifact) as model:
                     _make_differentiable(model, precision)
@@ -152,39 +149,35 @@ class Erasure:
         """Activation shifts on forget and retain prompts, the latter by the first forget task's circuit."""
         with self.bench.watch.stage("compare activations", precision) as reuse:
             recipe = self.bench.recipe(precision, self.candidate, artifact)
-            layers = {task: circuit.layers for task, circuit in circuits.items()}
-            asked = {"prompts": self.prompts, "circuits": layers, "errors": "jackknife"}
-            key = self._key(
-                "shifts", self.candidate, recipe, (), against=self.bench.base.checkpoint.digest, asked=asked
-            )
-            stored = self.bench.store.get_json(key)
-            if stored is not None:
+            against = self.bench.base.checkpoint.digest
+            key = self._key("moves", self.candidate, recipe, (), against=against, prompts=self.prompts)
+            moved = _moved(self.bench, key, self.prompts)
+            if moved is not None:
                 reuse()
-                return _Measurements.validate_python(stored)
-            if not outputs:
-                with self.bench.loaded(FULL, self.bench.base, None) as model:
-                    outputs |= {task: node_outputs(model, prompts) for task, prompts in self.prompts.items()}
-                    del model
-            with self.bench.loaded(precision, self.candidate, artifact) as model:
-                _make_differentiable(model, precision)
-                after = {task: node_outputs(model, prompts) for task, prompts in self.prompts.items()}
+            else:
+                moved = self._move(precision, artifact, outputs)
+                held = {task: [each.change_NU.tolist(), each.size_NU.tolist()] for task, each in moved.items()}
+                self.bench.store.put_json(key, held)
+        default = next(iter(circuits.values()))
+        where = {"subject": self.candidate.checkpoint.digest, "precision": precision}
+        return tuple(
+            each
+            for task in self.prompts
+            for shift in (measure_shift, corrected_shift)
+            for each in shift(moved[task], circuits.get(task, default), **where, task=task)
+        )
+
+    def _move(self, precision: str, artifact: Intake | None, outputs: dict[str, NodeOutputs]) -> dict[str, Moves]:
+        """How far the candidate's sublayers moved from base's; `outputs` are base's, once they are known."""
+        if not outputs:
+            with self.bench.loaded(FULL, self.bench.base, None) as model:
+                outputs |= {task: node_outputs(model, prompts) for task, prompts in self.prompts.items()}
                 del model
-            default = next(iter(circuits.values()))
-            found = tuple(
-                each
-                for task in self.prompts
-                for shift in (measure_shift, corrected_shift)
-                for each in shift(
-                    outputs[task],
-                    after[task],
-                    circuits.get(task, default),
-                    subject=self.candidate.checkpoint.digest,
-                    precision=precision,
-                    task=task,
-                )
-            )
-            self.bench.store.put_json(key, _Measurements.dump_python(found, mode="json"))
-        return found
+        with self.bench.loaded(precision, self.candidate, artifact) as model:
+            _make_differentiable(model, precision)
+            after = {task: node_outputs(model, prompts) for task, prompts in self.prompts.items()}
+            del model
+        return {task: moves(outputs[task], after[task]) for task in self.prompts}
 
     def _key(self, kind: str, intake: Intake, recipe: Mapping[str, Any], pairs: Sequence[Pair], **more: Any) -> str:
         asked = [[pair.clean, pair.corrupted, pair.target, pair.wrong] for pair in pairs]
@@ -223,13 +216,40 @@ def _encode(scores: ItemScores) -> dict[str, Any]:
     }
 
 
-def _decode(held: Any) -> ItemScores | None:
+def _scored(bench: Bench, key: str, pairs: Sequence[Pair]) -> ItemScores | None:
+    """The stored edge scores of these prompt pairs; what cannot be theirs is thrown away."""
+    held = bench.store.get_json(key)
     if held is None:
         return None
-    return ItemScores(
-        edges=tuple(held["edges"]),
-        scores_NE=np.array(held["scores"], dtype=np.float32),
-        clean_N=np.array(held["clean"]),
-        corrupted_N=np.array(held["corrupted"]),
-        steps=held["steps"],
-    )
+    try:
+        found = ItemScores(
+            edges=tuple(held["edges"]),
+            scores_NE=np.array(held["scores"], dtype=np.float32),
+            clean_N=np.array(held["clean"], dtype=np.float64),
+            corrupted_N=np.array(held["corrupted"], dtype=np.float64),
+            steps=held["steps"],
+        )
+    except (KeyError, TypeError, ValueError):
+        found = None
+    if found is None or found.items != len(pairs) or found.steps != DEFAULT_STEPS:
+        bench.store.discard(key)
+        return None
+    return found
+
+
+def _moved(bench: Bench, key: str, prompts: Mapping[str, Sequence[Any]]) -> dict[str, Moves] | None:
+    """The stored moves on these prompts; what cannot be theirs is thrown away."""
+    held = bench.store.get_json(key)
+    if held is None:
+        return None
+    try:
+        found = {
+            task: Moves(change_NU=np.array(change, dtype=np.float64), size_NU=np.array(size, dtype=np.float64))
+            for task, (change, size) in held.items()
+        }
+    except (AttributeError, TypeError, ValueError):
+        found = {}
+    if {task: len(each.size_NU) for task, each in found.items()} != {task: len(each) for task, each in prompts.items()}:
+        bench.store.discard(key)
+        return None
+    return found

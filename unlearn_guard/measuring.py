@@ -24,8 +24,11 @@ from unlearn_guard.records import FULL, Checkpoint, LayerDrift, Stage, Task, Tas
 from unlearn_guard.registry import quantizer
 from unlearn_guard.runs.store import Store, default_root
 from unlearn_guard.runs.store import key as store_key
-from unlearn_guard.scoring.evaluate import evaluate
-from unlearn_guard.scoring.rendering import Rendered
+from unlearn_guard.scoring.answers import Answers
+from unlearn_guard.scoring.evaluate import Answered, ask, count
+from unlearn_guard.scoring.lm import max_length_of, too_long
+from unlearn_guard.scoring.rendering import Rendered, RenderedTask
+from unlearn_guard.scoring.stored_answers import from_json, to_json
 
 SEALED = "sealed"
 """The folder of the store that holds the sealed copies, by the digest of their files."""
@@ -111,16 +114,23 @@ class Bench:
         maker = quantizer(precision)
         with self.watch.stage(f"score {who}", precision) as reuse:
             recipe = self.recipe(precision, intake, artifact)
+            asked = {each.task.name: each for each in self.rendered.tasks}
             keys = {task.name: self._key(intake, maker, recipe, task) for task in tasks}
-            found = {task.name: self._stored(keys[task.name], task, intake, precision) for task in tasks}
-            missing = [name for name, score in found.items() if score is None]
+            said = {name: self._stored(keys[name], asked[name]) for name in keys}
+            missing = [name for name, answers in said.items() if answers is None]
             if missing:
-                for score in self._ask(precision, intake, artifact, missing):
-                    found[score.task.name] = score
-                    self.store.put_scores(keys[score.task.name], score)
+                for each in self._ask(precision, intake, artifact, missing):
+                    name = each.task.task.name
+                    said[name] = each.answers
+                    self.store.put_json(keys[name], to_json(each.task.items, each.answers))
             else:
                 reuse()
-        scores = tuple(score for score in found.values() if score is not None)
+            length = self._length(artifact or intake)
+            scores = tuple(
+                self._count(asked[name], answers, length, subject=intake.checkpoint.digest, precision=precision)
+                for name, answers in said.items()
+                if answers is not None
+            )
         self.notes += [
             f"{who}, {score.task.name} at {precision}: {score.truncated} of {len(score.samples)} items were longer "
             "than the model takes and lost their beginning"
@@ -171,15 +181,29 @@ class Bench:
             engine=self.engine(),
         )
 
-    def _stored(self, key: str, task: Task, intake: Intake, precision: str) -> TaskScore | None:
-        score = self.store.get_scores(key)
-        if score is None:
+    def _stored(self, key: str, each: RenderedTask) -> Answers | None:
+        """What the model is known to have said to these items; what cannot be an answer to them is thrown away."""
+        held = self.store.get_json(key)
+        if held is None:
             return None
-        asked = (score.task.digest, score.subject, score.precision)
-        if asked != (task.digest, intake.checkpoint.digest, precision):
+        try:
+            return from_json(held, each.items, self.rendered.tokens(self.tokenizer))
+        except ValueError:
+            self.store.discard(key)
             return None
-        # The digest is of what is asked. Role, chance and reference are the suite's word of today.
-        return replace(score, task=task)
+
+    def _count(self, each: RenderedTask, answers: Answers, length: int, *, subject: str, precision: str) -> TaskScore:
+        """By the task's own code, and by the role, chance and reference that the suite says today."""
+        score = count(each, answers, subject=subject, precision=precision, seed=self.rendered.seed)
+        requests = [request for item in each.items for request in item.requests]
+        return replace(score, truncated=len(too_long(requests, self.rendered.tokens(self.tokenizer), length)))
+
+    def _length(self, intake: Intake) -> int:
+        """How many tokens the model takes at once."""
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(intake.checkpoint.path, trust_remote_code=False, local_files_only=True)
+        return max_length_of(config, self.tokenizer)
 
     def quantized(self, maker: Quantizer, intake: Intake) -> Checkpoint:
         """What this quantizer made of a model, made now where nobody has."""
@@ -209,16 +233,13 @@ class Bench:
                 fix="Free some space, or point UNLEARN_GUARD_CACHE to a larger disk.",
             )
 
-    def _ask(
-        self, precision: str, intake: Intake, artifact: Intake | None, tasks: Sequence[str]
-    ) -> Iterator[TaskScore]:
+    def _ask(self, precision: str, intake: Intake, artifact: Intake | None, tasks: Sequence[str]) -> Iterator[Answered]:
         with self.loaded(precision, intake, artifact) as model:
             for name in tasks:
-                yield from evaluate(
+                yield from ask(
                     self.rendered,
                     model,
                     self.tokenizer,
-                    subject=intake.checkpoint.digest,
                     precision=precision,
                     tasks=[name],
                     batch_size=self.batch_size,

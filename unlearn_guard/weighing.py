@@ -7,7 +7,7 @@ from unlearn_guard.intake import Intake
 from unlearn_guard.measuring import Bench
 from unlearn_guard.quantizers.coverage import coverage
 from unlearn_guard.quantizers.drift import by_layer, layer_counts, total
-from unlearn_guard.quantizers.share import quantized_share
+from unlearn_guard.quantizers.share import quantized_share, stored_bytes
 from unlearn_guard.records import FULL, WEIGHTS, Measurement
 from unlearn_guard.registry import quantizer
 from unlearn_guard.runs.store import key as store_key
@@ -64,12 +64,13 @@ def _drift(bench: Bench, candidate: Intake) -> tuple[Measurement, ...]:
 def _share(bench: Bench, candidate: Intake, precision: str, artifact: Intake | None) -> Measurement | None:
     """By what was written, whoever wrote it; None where that cannot be read as tensors."""
     recipe, digest = bench.recipe(precision, candidate, artifact), candidate.checkpoint.digest
-    key = store_key(kind="quantized_share", model=digest, recipe=recipe, engine=bench.engine())
-    counted = bench.store.get_json(key)
-    if counted is None:
+    key = store_key(kind="stored_bytes", model=digest, recipe=recipe, engine=bench.engine())
+    files = _files(bench, key)
+    if files is None:
         made = artifact.checkpoint if artifact else bench.quantized(quantizer(precision), candidate)
-        counted = quantized_share(made.path, coverage(candidate.checkpoint.path)) or ()
-        bench.store.put_json(key, list(counted))
+        files = stored_bytes(made.path)
+        bench.store.put_json(key, files)
+    counted = quantized_share(files, coverage(candidate.checkpoint.path))
     if not counted:
         return None
     packed, weights = counted
@@ -81,3 +82,12 @@ def _share(bench: Bench, candidate: Intake, precision: str, artifact: Intake | N
         value=packed / weights,
         samples=weights,
     )
+
+
+def _files(bench: Bench, key: str) -> dict[str, int] | None:
+    """The stored sizes of a quantized model's tensors; what cannot be sizes is thrown away."""
+    held = bench.store.get_json(key)
+    if held is None or (isinstance(held, dict) and all(type(size) is int and size >= 0 for size in held.values())):
+        return held
+    bench.store.discard(key)
+    return None

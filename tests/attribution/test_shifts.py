@@ -8,7 +8,14 @@ import torch
 
 from tests.attribution.tiny_models import FAMILIES, random_pairs, tiny
 from unlearn_guard.attribution.circuit import Circuit
-from unlearn_guard.attribution.shifts import NodeOutputs, activation_shift, corrected_shift, measure_shift, node_outputs
+from unlearn_guard.attribution.shifts import (
+    NodeOutputs,
+    activation_shift,
+    corrected_shift,
+    measure_shift,
+    moves,
+    node_outputs,
+)
 from unlearn_guard.errors import MeasurementError
 
 FIRST = Circuit(layers=(0,), masses=(1.0,), share=1.0)
@@ -21,7 +28,7 @@ def outputs(*items):
 
 def test_worked_by_hand():
     """The MLP went from 3, 4 to 0, 4: 3 over 5. The attention from 1, 1 to 1, 2: 1 over sqrt 2."""
-    inside, outside = activation_shift(outputs((1, 3), (1, 4)), outputs((1, 0), (2, 4)), FIRST)
+    inside, outside = activation_shift(moves(outputs((1, 3), (1, 4)), outputs((1, 0), (2, 4))), FIRST)
     assert inside == pytest.approx(3 / 5)
     assert outside == pytest.approx(1 / math.sqrt(2))
 
@@ -45,10 +52,10 @@ def test_the_sublayers_add_up_to_the_residual_stream(family):
 def test_measures_with_errors():
     prompts = [pair.clean for pair in random_pairs(3)]
     base, other = node_outputs(tiny("llama"), prompts), node_outputs(tiny("llama", seed=9), prompts)
-    found = measure_shift(base, other, FIRST, subject="s", precision="full", task="t")
+    found = measure_shift(moves(base, other), FIRST, subject="s", precision="full", task="t")
     assert [each.metric for each in found] == ["activation_shift_c", "activation_shift_nc"]
     assert all(each.value > 0.5 and each.stderr > 0 and len(each.intervals) == 3 for each in found)
-    same = measure_shift(base, base, FIRST, subject="s", precision="full", task="t")
+    same = measure_shift(moves(base, base), FIRST, subject="s", precision="full", task="t")
     assert [each.value for each in same] == [0.0, 0.0]
 
 
@@ -58,16 +65,16 @@ def test_the_correction_is_the_jackknife_s():
     3 * 10/29 - 2 * mean of these: 0.24812. Its error is sqrt(2/3 * sum of squares about the mean).
     """
     base, other = outputs((1, 3), (1, 4), (1, 2)), outputs((1, 0), (1, 4), (1, 3))
-    inside, outside = corrected_shift(base, other, FIRST, **WHERE)
+    inside, outside = corrected_shift(moves(base, other), FIRST, **WHERE)
     left = [1 / 20, 10 / 13, 9 / 25]
     assert inside.metric == "activation_shift_c_corrected"
     assert inside.value == pytest.approx(math.sqrt(30 / 29 - 2 * sum(left) / 3))
     assert (outside.value, outside.stderr) == (0.0, 0.0)
-    plain = measure_shift(base, other, FIRST, **WHERE)[0]
+    plain = measure_shift(moves(base, other), FIRST, **WHERE)[0]
     assert plain.value == pytest.approx(math.sqrt(10 / 29))
     assert plain.intervals == inside.intervals
     assert all(each.low <= plain.value <= each.high for each in plain.intervals)
-    assert corrected_shift(outputs((1, 3), (1, 4)), outputs((1, 0), (1, 4)), FIRST, **WHERE) == ()
+    assert corrected_shift(moves(outputs((1, 3), (1, 4)), outputs((1, 0), (1, 4))), FIRST, **WHERE) == ()
 
 
 def test_the_interval_of_a_shift_of_eight_prompts_holds_the_true_one():
@@ -78,11 +85,11 @@ def test_the_interval_of_a_shift_of_eight_prompts_holds_the_true_one():
     for _ in range(200):
         size, share = rng.uniform(1, 3, 8), rng.choice(share_N, 8)
         pair = outputs(*[(1, each) for each in size]), outputs(*[(1, each) for each in size * (1 - share)])
-        interval = measure_shift(*pair, FIRST, **WHERE)[0].interval(0.95)
+        interval = measure_shift(moves(*pair), FIRST, **WHERE)[0].interval(0.95)
         held += interval.low <= true <= interval.high
     assert held >= 180
 
 
 def test_a_silent_base_is_an_error():
     with pytest.raises(MeasurementError, match="write nothing"):
-        activation_shift(outputs((1, 0)), outputs((1, 1)), FIRST)
+        activation_shift(moves(outputs((1, 0)), outputs((1, 1))), FIRST)

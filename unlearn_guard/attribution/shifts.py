@@ -64,18 +64,44 @@ def _attention(layer: object) -> nn.Module:
     return found
 
 
-def activation_shift(base: NodeOutputs, candidate: NodeOutputs, circuit: Circuit) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """How far each sublayer's output moved on each prompt, and how large base's was: squares [items, 2 L], summed."""
+
+    change_NU: Floats
+    size_NU: Floats
+
+    def __post_init__(self) -> None:
+        if self.change_NU.shape != self.size_NU.shape or self.size_NU.ndim != 2 or not self.size_NU.size:
+            raise ValueError(f"squares of {self.change_NU.shape} changes and {self.size_NU.shape} sizes")
+        if not all(np.isfinite(each).all() and (each >= 0).all() for each in (self.change_NU, self.size_NU)):
+            raise ValueError("a square that is negative or no number")
+
+
+def moves(base: NodeOutputs, candidate: NodeOutputs) -> Moves:
+    """What there is to measure of two models' outputs on the same prompts, whatever the circuit."""
+    shapes = [[item.shape for item in side.by_item] for side in (base, candidate)]
+    if shapes[0] != shapes[1]:
+        raise MeasurementError("base and candidate were not run on prompts of the same lengths, or differ in size")
+    pairs = tuple(zip(base.by_item, candidate.by_item, strict=True))
+    return Moves(
+        change_NU=np.array([np.square(after - before, dtype=np.float64).sum((1, 2)) for before, after in pairs]),
+        size_NU=np.array([np.square(before, dtype=np.float64).sum((1, 2)) for before, _ in pairs]),
+    )
+
+
+def activation_shift(moved: Moves, circuit: Circuit) -> tuple[float, float]:
     """(inside, outside): sqrt(sum |a' - a|^2 / sum |a|^2) over the circuit's MLPs, and over all other sublayers."""
-    inside, outside = _shift(np.full((1, len(base.by_item)), 1.0), *_squares(base, candidate, circuit))
+    inside, outside = _shift(np.full((1, len(moved.size_NU)), 1.0), *_squares(moved, circuit))
     return float(inside[0]), float(outside[0])
 
 
 def measure_shift(
-    base: NodeOutputs, candidate: NodeOutputs, circuit: Circuit, *, subject: str, precision: str, task: str
+    moved: Moves, circuit: Circuit, *, subject: str, precision: str, task: str
 ) -> tuple[Measurement, ...]:
     """`activation_shift_c` and `activation_shift_nc` as defined; errors and intervals over prompts as for `cad`."""
-    squares = _squares(base, candidate, circuit)
-    items = len(base.by_item)
+    squares = _squares(moved, circuit)
+    items = len(moved.size_NU)
     values = _shift(np.full((1, items), 1.0), *squares)[:, 0]
     estimates = _estimates(*squares) if items >= FEWEST else (None, None)
     return tuple(
@@ -85,11 +111,11 @@ def measure_shift(
 
 
 def corrected_shift(
-    base: NodeOutputs, candidate: NodeOutputs, circuit: Circuit, *, subject: str, precision: str, task: str
+    moved: Moves, circuit: Circuit, *, subject: str, precision: str, task: str
 ) -> tuple[Measurement, ...]:
     """Both shifts without the bias that a ratio of few prompts has, by the jackknife; none below three prompts."""
-    squares = _squares(base, candidate, circuit)
-    if len(base.by_item) < FEWEST:
+    squares = _squares(moved, circuit)
+    if len(moved.size_NU) < FEWEST:
         return ()
     return tuple(
         as_corrected(name, estimate, subject=subject, precision=precision, task=task)
@@ -114,18 +140,14 @@ def _estimates(change_N2: Floats, size_N2: Floats) -> tuple[Estimate, ...]:
     )
 
 
-def _squares(base: NodeOutputs, candidate: NodeOutputs, circuit: Circuit) -> tuple[Floats, Floats]:
+def _squares(moved: Moves, circuit: Circuit) -> tuple[Floats, Floats]:
     """Summed squares of the change and of the base, inside and outside: two arrays [items, 2]."""
-    shapes = [[item.shape for item in side.by_item] for side in (base, candidate)]
-    if shapes[0] != shapes[1]:
-        raise MeasurementError("base and candidate were not run on prompts of the same lengths, or differ in size")
-    inside = np.array([index % 2 == 1 and index // 2 in circuit.layers for index in range(2 * base.layers)])
-    change, size = [], []
-    for before, after in zip(base.by_item, candidate.by_item, strict=True):
-        moved_U, was_U = (np.square(a, dtype=np.float64).sum((1, 2)) for a in (after - before, before))
-        change.append([moved_U[inside].sum(), moved_U[~inside].sum()])
-        size.append([was_U[inside].sum(), was_U[~inside].sum()])
-    return np.array(change), np.array(size)
+    inside = np.array([index % 2 == 1 and index // 2 in circuit.layers for index in range(moved.size_NU.shape[1])])
+    change_N2, size_N2 = (
+        np.stack([squares_NU[:, inside].sum(1), squares_NU[:, ~inside].sum(1)], axis=1)
+        for squares_NU in (moved.change_NU, moved.size_NU)
+    )
+    return change_N2, size_N2
 
 
 def _shift(weights_RN: Floats, change_N2: Floats, size_N2: Floats) -> Floats:

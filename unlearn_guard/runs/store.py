@@ -1,22 +1,22 @@
 """The content-addressed store: what was measured once is not measured again, and nothing else is ever served.
 
 A key is the digest of everything the value depends on (bytes of the model, rendered items, recipe, versions);
-the caller names each part. Values carry their own checksum. One that does not match is thrown away and
-reported in `warnings`, and the caller measures anew: a damaged entry costs time, never a wrong number.
+the caller names each part. Entries carry an HMAC with the user's key, under a folder of that key: those of another
+user are not found, and one that was damaged or written by somebody else is thrown away and reported in `warnings`,
+and the caller measures anew. Either costs time, never a wrong number.
 """
 
+import hmac
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from unlearn_guard.making import making
-from unlearn_guard.records import Measurement, Task, TaskScore
-from unlearn_guard.runs import samples, strict_json
+from unlearn_guard.runs import strict_json
 from unlearn_guard.runs.atomic import storage_error, sync_directory, write_bytes
+from unlearn_guard.runs.user_key import user_key
 
 ENVIRONMENT = "UNLEARN_GUARD_CACHE"
 _MANIFEST = "manifest.json"
@@ -45,41 +45,50 @@ def key(**parts: Any) -> str:
 
 
 class Store:
-    """Values and folders under `root`, by key. Several processes may share one store."""
+    """Values and folders under `root`, by key. Several processes, and users, may share one store.
+
+    Raises what `user_key` raises.
+    """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or default_root()
         self.warnings: list[str] = []
+        self._user_key = user_key(self.root)
+        # Two users of one store neither read nor remove what the other has written, and may be loading now.
+        self._own = self.root / "entries" / self._mac("user", "", None)[:16]
 
     def get_json(self, key: str) -> Any | None:
-        """The value, or None where there is none or it is damaged."""
-        return self._get(key, lambda payload: payload)
+        """The value, or None where there is none or it was not written with this user's key."""
+        path = self._entry(key)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except IsADirectoryError:
+            data = b""
+        except OSError as error:
+            raise storage_error(path, error) from error
+        try:
+            envelope = strict_json.loads(data)
+            payload = envelope["payload"]
+            sound = self._is_ours(envelope["hmac"], "value", key, payload)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            sound = False
+        if sound:
+            return payload
+        self._remove(path)
+        return None
 
     def put_json(self, key: str, value: Any) -> None:
         """Store a JSON value other than null."""
         if value is None:
             raise ValueError("null cannot be told from nothing stored")
-        envelope = {"key": key, "sha256": strict_json.digest(strict_json.canonical(value)), "payload": value}
+        envelope = {"hmac": self._mac("value", key, value), "payload": value}
         write_bytes(self._entry(key), strict_json.canonical(envelope))
 
-    def get_scores(self, key: str) -> TaskScore | None:
-        """The score with its answers, or None where there is none or it is damaged."""
-        return self._get(key, _score)
-
-    def put_scores(self, key: str, score: TaskScore) -> None:
-        """Store a score with its answers."""
-        tasks, measurements = TypeAdapter(Task), TypeAdapter(Measurement)
-        self.put_json(
-            key,
-            {
-                "task": tasks.dump_python(score.task, mode="json"),
-                "subject": score.subject,
-                "precision": score.precision,
-                "samples": [samples.to_json(sample) for sample in score.samples],
-                "measurement": measurements.dump_python(score.measurement, mode="json"),
-                "truncated": score.truncated,
-            },
-        )
+    def discard(self, key: str) -> None:
+        """Remove a value that is ours and yet cannot be what was asked for, and say so."""
+        self._remove(self._entry(key))
 
     def directory(self, key: str) -> Path | None:
         """The folder published under this key, every byte of it verified, or None. A damaged one is removed."""
@@ -88,12 +97,13 @@ class Store:
             return None
         try:
             manifest = strict_json.loads((path / _MANIFEST).read_bytes())
-            sound = manifest == {"key": key, "files": _digests(path)}
-        except (OSError, ValueError):
+            files = manifest["files"]
+            sound = self._is_ours(manifest["hmac"], "folder", key, files) and files == _digests(path)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             sound = False
         if sound:
             return path
-        self._discard(path)
+        self._remove(path)
         return None
 
     def publish(self, key: str, make: Callable[[Path], None]) -> Path:
@@ -110,7 +120,8 @@ class Store:
     def _publish(self, key: str, temporary: Path, target: Path) -> Path:
         try:
             files = _digests(temporary)
-            write_bytes(temporary / _MANIFEST, strict_json.pretty({"key": key, "files": files}))
+            manifest = {"hmac": self._mac("folder", key, files), "files": files}
+            write_bytes(temporary / _MANIFEST, strict_json.pretty(manifest))
             if self.directory(key) is None:
                 target.parent.mkdir(exist_ok=True)
                 temporary.rename(target)
@@ -121,28 +132,19 @@ class Store:
                 raise storage_error(target, error) from error
         return target
 
-    def _get(self, key: str, build: Callable[[Any], Any]) -> Any | None:
-        path = self._entry(key)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise storage_error(path, error) from error
-        try:
-            envelope = strict_json.loads(data)
-            payload = envelope["payload"]
-            if envelope["key"] != key or envelope["sha256"] != strict_json.digest(strict_json.canonical(payload)):
-                raise ValueError("checksum")
-            return build(payload)
-        except (ValueError, KeyError, TypeError):
-            self._discard(path)
-            return None
+    def _mac(self, kind: str, key: str, content: Any) -> str:
+        """HMAC-SHA256 over what an entry is, under which key, and what it holds."""
+        return hmac.new(self._user_key, strict_json.canonical([kind, key, content]), "sha256").hexdigest()
 
-    def _discard(self, path: Path) -> None:
-        self.warnings.append(f"{path} is damaged; it was removed and will be measured again")
+    def _is_ours(self, mac: Any, kind: str, key: str, content: Any) -> bool:
+        return isinstance(mac, str) and hmac.compare_digest(mac.encode(), self._mac(kind, key, content).encode())
+
+    def _remove(self, path: Path) -> None:
+        self.warnings.append(
+            f"{path} is damaged, or was not written with this user's key; it was removed and is measured again"
+        )
         try:
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
@@ -150,10 +152,10 @@ class Store:
             raise storage_error(path, error) from error
 
     def _entry(self, key: str) -> Path:
-        return self.root / "values" / _checked(key)[:2] / f"{key}.json"
+        return self._own / "values" / _checked(key)[:2] / f"{key}.json"
 
     def _folder(self, key: str) -> Path:
-        return self.root / "folders" / _checked(key)[:2] / key
+        return self._own / "folders" / _checked(key)[:2] / key
 
 
 def _checked(key: str) -> str:
@@ -174,24 +176,6 @@ def _plain(value: Any) -> None:
             _plain(each)
     elif not (value is None or isinstance(value, (str, bool, int, float))):
         raise TypeError(f"a key's part is a {type(value).__name__}, not a JSON value")
-
-
-def _score(payload: Any) -> TaskScore:
-    if type(payload.get("truncated")) is not int:
-        raise ValueError("it does not say how many items were truncated")
-    try:
-        return TaskScore(
-            task=TypeAdapter(Task).validate_json(strict_json.canonical(payload["task"]), strict=True),
-            subject=payload["subject"],
-            precision=payload["precision"],
-            samples=tuple(samples.from_json(entry) for entry in payload["samples"]),
-            measurement=TypeAdapter(Measurement).validate_json(
-                strict_json.canonical(payload["measurement"]), strict=True
-            ),
-            truncated=payload["truncated"],
-        )
-    except ValidationError as error:
-        raise ValueError(str(error)) from error
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -5,7 +5,11 @@ probabilities are about tokens, and MUSE cuts a reference to as many tokens as t
 finds all that on the answer itself.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
+
+from unlearn_guard.errors import NonFiniteError
 
 
 class Nats(float):
@@ -39,3 +43,22 @@ class Written(str):
         """The beginning of a text that the model could have written: as many tokens as it was allowed."""
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"][: self._length]
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+
+
+Answers = tuple[tuple[Any, ...], ...]
+"""What a model said to a task's items: of each item an answer a request, in order, as lm-eval takes them."""
+
+
+def assert_finite(answers: Sequence[Any], where: str) -> None:
+    """Raise NonFiniteError where the log-likelihoods of an item's choices do not say which was chosen."""
+    likelihoods = nats_of(answers)
+    if any(math.isnan(value) or value == math.inf for value in likelihoods):
+        raise NonFiniteError(f"{where}: log-likelihoods {likelihoods}")
+    if likelihoods and all(value == -math.inf for value in likelihoods):
+        raise NonFiniteError(f"{where}: every choice has probability zero, so none was chosen")
+
+
+def nats_of(answers: Sequence[Any]) -> tuple[float, ...]:
+    """The log-likelihoods among an item's answers; none where it was answered with texts."""
+    found = [answer[0] if isinstance(answer, tuple) else answer for answer in answers]
+    return tuple(float(each) for each in found if not isinstance(each, str))

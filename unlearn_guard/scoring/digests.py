@@ -1,26 +1,31 @@
 """What a task is known by: sha256 over what is asked and over how answers are counted."""
 
 import hashlib
-import inspect
 import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from unlearn_guard.scoring.functions import plain
 
 if TYPE_CHECKING:
     from unlearn_guard.scoring.rendering import Item, Leaf, RenderedTask
 
 
-def task_digest(metric: str, leaves: "Iterable[Leaf]") -> str:
-    """Sha256 of everything that is asked and of how answers are counted, in order."""
+def task_digest(metric: str, leaves: "Iterable[Leaf]", code: Sequence[tuple[str, str]]) -> str:
+    """Sha256 of everything that is asked and of how answers are counted, in order.
+
+    `code` are the names and digests of the Python files that the task's own may import. Raises ValueError for an
+    object that answers are counted by and that cannot be told from another.
+    """
     return sha256_of(
         [
             metric,
+            code,
             [
                 [
                     leaf.name,
                     leaf.filter,
-                    _counting(leaf.task.config),
+                    _counting(leaf.task),
                     # The document too: a task may count an answer by fields that are neither asked nor the target.
                     [[item.id, item.prompt, item.target, _options(item), _document(item)] for item in leaf.items],
                 ]
@@ -43,22 +48,10 @@ def _document(item: "Item") -> str:
     return sha256_of(item.requests[0].doc)
 
 
-def _counting(config: Any) -> Any:
-    keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
-    return [[key, _plain(getattr(config, key, None))] for key in keys]
-
-
-def _plain(value: Any) -> Any:
-    """Values for hashing; a function is the text of the file that defines it, as it may call its neighbours."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if callable(value):
-        source = inspect.getsourcefile(value) if inspect.isroutine(value) or inspect.isclass(value) else None
-        text = Path(source).read_text(encoding="utf-8") if source and Path(source).is_file() else ""
-        return [getattr(value, "__qualname__", type(value).__name__), text]
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+def _counting(task: Any) -> Any:
+    keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats", "doc_to_choice", "doc_to_target")
+    # A task may be a class of its own, which counts in its own way.
+    return [plain(type(task)), [[key, plain(getattr(task.config, key, None))] for key in keys]]
 
 
 def sha256_of(value: Any) -> str:

@@ -3,22 +3,33 @@
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lm_eval.api.instance import Instance
 
 from unlearn_guard.errors import NonFiniteError, ScoringError, UsageError, near
 from unlearn_guard.records import Measurement, Sample, TaskScore
+from unlearn_guard.scoring.answers import Answers, assert_finite, nats_of
 from unlearn_guard.scoring.lm import GuardLM
 from unlearn_guard.scoring.loading import BROKEN_TASK, quiet
 from unlearn_guard.scoring.rendering import Item, Leaf, Rendered, RenderedTask, render
 
-__all__ = ["evaluate", "render"]
+__all__ = ["Answered", "ask", "count", "evaluate", "render"]
 
 Progress = Callable[[int, int], None]
 """Called with the number of requests answered and the number of all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What a model said to one task. `truncated` of the items were longer than the `length` tokens that it takes."""
+
+    task: RenderedTask
+    answers: Answers
+    truncated: int
+    length: int
 
 
 def evaluate(
@@ -40,21 +51,64 @@ def evaluate(
     when answers are missing, of the wrong shape, or aggregate to anything but their mean; NonFiniteError
     when one is not a number.
     """
-    chosen = _choose(rendered, tasks)
-    total = sum(len(item.requests) for each in chosen for item in each.items)
-    count = _Count(total, progress)
-    tokens = rendered.tokens(tokenizer)
     scores = []
-    for each in chosen:
-        lm = GuardLM(model, tokens, batch_size=batch_size, precision=precision, progress=count.add)
-        score = replace(_score(each, lm, subject, precision, rendered.seed), truncated=len(lm.truncated))
-        scores.append(score)
-        if lm.truncated and note is not None:
+    for said in ask(
+        rendered, model, tokenizer, precision=precision, tasks=tasks, batch_size=batch_size, progress=progress
+    ):
+        score = count(said.task, said.answers, subject=subject, precision=precision, seed=rendered.seed)
+        scores.append(replace(score, truncated=said.truncated))
+        if said.truncated and note is not None:
             note(
-                f"{each.task.name} at {precision}: {len(lm.truncated)} items were longer than the {lm.max_length} "
+                f"{score.task.name} at {precision}: {said.truncated} items were longer than the {said.length} "
                 "tokens the model takes and lost their beginning"
             )
     return tuple(scores)
+
+
+def ask(
+    rendered: Rendered,
+    model: Any,
+    tokenizer: Any,
+    *,
+    precision: str,
+    tasks: Sequence[str] | None = None,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> Iterator[Answered]:
+    """What a model says to each task, before anything is counted. Raises as `evaluate` does."""
+    chosen = _choose(rendered, tasks)
+    told = _Count(sum(len(item.requests) for each in chosen for item in each.items), progress)
+    tokens = rendered.tokens(tokenizer)
+    for each in chosen:
+        lm = GuardLM(model, tokens, batch_size=batch_size, precision=precision, progress=told.add)
+        answers = tuple(said for leaf in each.leaves for said in _ask(leaf, lm, precision))
+        yield Answered(task=each, answers=answers, truncated=len(lm.truncated), length=lm.max_length)
+
+
+def count(each: RenderedTask, answers: Answers, *, subject: str, precision: str, seed: int) -> TaskScore:
+    """The score that the task's own lm-eval code makes of answers, whether they were just given or stored.
+
+    Raises ScoringError and NonFiniteError as `evaluate` does.
+    """
+    samples: list[Sample] = []
+    for leaf in each.leaves:
+        samples += _count(leaf, answers[len(samples) : len(samples) + len(leaf.items)], precision, seed)
+    ids = [sample.id for sample in samples]
+    if len(answers) != len(ids) or len(set(ids)) != len(ids):
+        raise ScoringError(f"{each.task.name} at {precision}: the answers are not those of the items asked, one each")
+    values = [sample.correct for sample in samples]
+    measurement = Measurement(
+        subject=subject,
+        precision=precision,
+        task=each.task.name,
+        metric=each.task.metric,
+        value=math.fsum(values) / len(values),
+        samples=len(values),
+        stderr=_stderr(values),
+    )
+    return TaskScore(
+        task=each.task, subject=subject, precision=precision, samples=tuple(samples), measurement=measurement
+    )
 
 
 def _choose(rendered: Rendered, names: Sequence[str] | None) -> tuple[RenderedTask, ...]:
@@ -80,32 +134,32 @@ class _Count:
             self._progress(self._done, self._total)
 
 
-def _score(each: RenderedTask, lm: GuardLM, subject: str, precision: str, seed: int) -> TaskScore:
-    samples = tuple(sample for leaf in each.leaves for sample in _answer(leaf, lm, precision, seed))
-    ids = [sample.id for sample in samples]
-    if ids != [item.id for item in each.items] or len(set(ids)) != len(ids):
-        raise ScoringError(f"{each.task.name} at {precision}: the answers are not those of the items asked, one each")
-    values = [sample.correct for sample in samples]
-    measurement = Measurement(
-        subject=subject,
-        precision=precision,
-        task=each.task.name,
-        metric=each.task.metric,
-        value=math.fsum(values) / len(values),
-        samples=len(values),
-        stderr=_stderr(values),
-    )
-    return TaskScore(task=each.task, subject=subject, precision=precision, samples=samples, measurement=measurement)
+def _ask(leaf: Leaf, lm: Any, precision: str) -> Answers:
+    """Put each request to the model once."""
+    flat = [replace(request, resps=[], filtered_resps={}) for item in leaf.items for request in item.requests]
+    answers: dict[int, Any] = {}
+    for kind in Counter(request.request_type for request in flat):
+        places = [place for place, request in enumerate(flat) if request.request_type == kind]
+        said = list(getattr(lm, kind)([flat[place] for place in places]))
+        if len(said) != len(places):
+            raise ScoringError(f"{leaf.name} at {precision}: {len(said)} answers to {len(places)} {kind} requests")
+        answers.update(zip(places, said, strict=True))
+    left = iter(range(len(flat)))
+    by_item = tuple(tuple(answers[next(left)] for _ in item.requests) for item in leaf.items)
+    for item, each in zip(leaf.items, by_item, strict=True):
+        assert_finite(each, f"item {item.id} at {precision}")
+    return by_item
 
 
-def _answer(leaf: Leaf, lm: GuardLM, precision: str, seed: int) -> tuple[Sample, ...]:
+def _count(leaf: Leaf, answers: Answers, precision: str, seed: int) -> tuple[Sample, ...]:
     """One sample an item, counted by lm-eval; its aggregate has to be their mean."""
-    asked = [[replace(request, resps=[], filtered_resps={}) for request in item.requests] for item in leaf.items]
-    flat = [request for requests in asked for request in requests]
-    _ask(flat, lm, precision)
+    asked = [
+        [_answered(request, answer) for request, answer in zip(item.requests, said, strict=True)]
+        for item, said in zip(leaf.items, answers, strict=True)
+    ]
     # Counting may draw (a tie, a sample): the same draws for every model.
     with quiet(seed):
-        _filter(leaf, flat)
+        _filter(leaf, [request for requests in asked for request in requests])
         samples = tuple(_sample(leaf, item, each, precision) for item, each in zip(leaf.items, asked, strict=True))
     values = [sample.correct for sample in samples]
     aggregate = float(leaf.task.aggregation()[leaf.metric](values))
@@ -117,16 +171,9 @@ def _answer(leaf: Leaf, lm: GuardLM, precision: str, seed: int) -> tuple[Sample,
     return samples
 
 
-def _ask(requests: Sequence[Instance], lm: Any, precision: str) -> None:
-    """Put each request to the model once; a greedy answer repeated is the same answer."""
-    for kind in Counter(request.request_type for request in requests):
-        group = [request for request in requests if request.request_type == kind]
-        answers = list(getattr(lm, kind)(group))
-        if len(answers) != len(group):
-            name = group[0].task_name
-            raise ScoringError(f"{name} at {precision}: {len(answers)} answers to {len(group)} {kind} requests")
-        for request, answer in zip(group, answers, strict=True):
-            request.resps.extend([answer] * (request.repeats or 1))
+def _answered(request: Instance, answer: Any) -> Instance:
+    """A copy of the request with its answer; a greedy answer repeated is the same answer."""
+    return replace(request, resps=[answer] * (request.repeats or 1), filtered_resps={})
 
 
 def _filter(leaf: Leaf, requests: list[Instance]) -> None:
@@ -151,28 +198,16 @@ def _sample(leaf: Leaf, item: Item, requests: Sequence[Instance], precision: str
         raise ScoringError(f"{where}: {leaf.metric} is a {type(value).__name__}; expected one number an item")
     if not math.isfinite(value):
         raise NonFiniteError(f"{where}: {leaf.metric} is {value}")
-    likelihoods, text = _raw(requests, where)
+    answers = [request.resps[0] for request in requests]
+    written = all(isinstance(answer, str) for answer in answers)
     return Sample(
         id=item.id,
         prompt=item.prompt,
         target=item.target,
         correct=float(value),
-        loglikelihoods=likelihoods,
-        text=text,
+        loglikelihoods=None if written else nats_of(answers),
+        text="\n".join(answers) if written else None,
     )
-
-
-def _raw(requests: Sequence[Instance], where: str) -> tuple[tuple[float, ...] | None, str | None]:
-    """What the model itself said: log-likelihoods by choice, or a text."""
-    answers = [request.resps[0] for request in requests]
-    if all(isinstance(answer, str) for answer in answers):
-        return None, "\n".join(answers)
-    likelihoods = tuple(float(answer[0] if isinstance(answer, tuple) else answer) for answer in answers)
-    if any(math.isnan(value) or value == math.inf for value in likelihoods):
-        raise NonFiniteError(f"{where}: log-likelihoods {likelihoods}")
-    if all(value == -math.inf for value in likelihoods):
-        raise NonFiniteError(f"{where}: every choice has probability zero, so none was chosen")
-    return likelihoods, None
 
 
 def _stderr(values: Iterable[float]) -> float | None:

@@ -45,7 +45,7 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         self.tokens = tokens
         self.tokenizer = tokens.tokenizer
         self.batch_size = batch_size
-        self.max_length = max_length_of(model, tokens.tokenizer)
+        self.max_length = max_length_of(model.config, tokens.tokenizer)
         self.truncated: set[str] = set()
         self._progress = progress
         pad = tokens.tokenizer.pad_token_id
@@ -114,7 +114,7 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
             groups[read_generation(request.args[1])].append(index)
         texts: dict[int, str] = {}
         for wanted, members in groups.items():
-            room = self._room(wanted)
+            room = _room(wanted, self.max_length)
             self.truncated |= {_name(requests[index]) for index in members if len(contexts[index]) > room}
             members.sort(key=lambda index: (-len(contexts[index]), contexts[index]))
             for start in range(0, len(members), self.batch_size):
@@ -123,18 +123,10 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
                 self._report(len(batch))
         return [texts[index] for index in range(len(requests))]
 
-    def _room(self, wanted: Generation) -> int:
-        room = self.max_length - wanted.length
-        if room < 1:
-            raise ScoringError(
-                f"{wanted.length} new tokens leave no room for a prompt: the model takes {self.max_length}"
-            )
-        return room
-
     def _write(
         self, batch: Sequence[int], contexts: Sequence[tuple[int, ...]], wanted: Generation, requests: list[Instance]
     ) -> list[str]:
-        prompts = [contexts[index][-self._room(wanted) :] for index in batch]
+        prompts = [contexts[index][-_room(wanted, self.max_length) :] for index in batch]
         texts = generate(self._forward, self.tokens, prompts, wanted, lambda row: _name(requests[batch[row]]))
         return [Written.by(self.tokenizer, text, length=wanted.length) for text in texts]
 
@@ -154,15 +146,37 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
             self._progress(count)
 
 
-def max_length_of(model: Any, tokenizer: Any) -> int:
-    """How many tokens the model takes at once: its configuration's word, else the tokenizer's, else 2048."""
-    config = getattr(model.config, "text_config", None) or model.config
+def too_long(requests: Sequence[Instance], tokens: Tokens, max_length: int) -> set[str]:
+    """The items whose context loses its beginning in a model of this length, as a `GuardLM` names them."""
+    scored = [request for request in requests if request.request_type == "loglikelihood"]
+    lost = rows_of(tokens.pairs([request.args for request in scored]), max_length)[1]
+    written = [request for request in requests if request.request_type == "generate_until"]
+    contexts = tokens.texts([request.args[0] for request in written])
+    over = {
+        _name(request)
+        for request, context in zip(written, contexts, strict=True)
+        if len(context) > _room(read_generation(request.args[1]), max_length)
+    }
+    return over | {_name(scored[index]) for index in lost}
+
+
+def max_length_of(config: Any, tokenizer: Any) -> int:
+    """How many tokens a model takes at once: its configuration's word, else the tokenizer's, else 2048."""
+    config = getattr(config, "text_config", None) or config
     for key in ("n_positions", "max_position_embeddings", "n_ctx"):
         value = getattr(config, key, None)
         if value is not None:
             return int(value)
     length = getattr(tokenizer, "model_max_length", None)
     return int(length) if length is not None and length < UNSET_LENGTH else DEFAULT_MAX_LENGTH
+
+
+def _room(wanted: Generation, max_length: int) -> int:
+    """Tokens of a prompt that are read, where the model takes `max_length` and may write its share of them."""
+    room = max_length - wanted.length
+    if room < 1:
+        raise ScoringError(f"{wanted.length} new tokens leave no room for a prompt: the model takes {max_length}")
+    return room
 
 
 def _name(request: Instance) -> str:

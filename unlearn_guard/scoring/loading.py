@@ -20,6 +20,7 @@ from lm_eval.tasks import TaskManager
 from unlearn_guard.errors import Defect, SuiteError
 from unlearn_guard.scoring.catalogue import Located, locate
 from unlearn_guard.scoring.hub import hub_or_cache
+from unlearn_guard.scoring.task_code import code_of
 from unlearn_guard.scoring.vendored import Vendored
 
 BROKEN_TASK = (
@@ -43,11 +44,12 @@ _FILE_FORMATS = {"json", "csv", "parquet", "arrow", "text"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A suite task's lm-eval objects: one, or the leaves of a group in its order."""
+    """A suite task's lm-eval objects: one, or the leaves of a group in its order; and the Python that they may run."""
 
     name: str
     path: Path
     leaves: tuple[Any, ...]
+    code: tuple[tuple[str, str], ...]
 
 
 def load_tasks(
@@ -89,7 +91,8 @@ def _load(manager: TaskManager, name: str, located: Located, data: Vendored | No
         _try(path, lambda: manager.load([str(path)]))
         raise SuiteError(f"lm-eval does not find {name!r} in {path}")
     leaves: list[Any] = []
-    for leaf in _leaf_names(manager, name):
+    names = _leaf_names(manager, name)
+    for leaf in names:
         _refuse_stand_in_metrics(manager.task_index[leaf].cfg or {}, path)
         change = _dataset_change(manager, leaf, data)
         # A group of one, because only a group's members take overrides.
@@ -98,7 +101,8 @@ def _load(manager: TaskManager, name: str, located: Located, data: Vendored | No
         leaves.extend(loaded["tasks"].values())
     for leaf in leaves:
         _refuse_unsafe(leaf, path)
-    return Loaded(name=name, path=path, leaves=tuple(leaves))
+    definitions = [manager.task_index[each].yaml_path or path for each in names]
+    return Loaded(name=name, path=path, leaves=tuple(leaves), code=_try(path, lambda: code_of(definitions)))
 
 
 def _leaf_names(manager: TaskManager, name: str) -> list[str]:

@@ -153,6 +153,7 @@ def _render(loaded: Loaded, spec: TaskSpec, how: _How) -> RenderedTask:
     try:
         leaves = tuple(_leaf(task, spec, loaded.path, how) for task in loaded.leaves)
         _check_chance(spec, leaves, loaded.path)
+        digest = task_digest(spec.metric, leaves, loaded.code)
     except BROKEN_TASK as error:
         raise SuiteError(f"{loaded.path} cannot be rendered: {type(error).__name__}: {error}") from error
     items = [item for leaf in leaves for item in leaf.items]
@@ -162,7 +163,7 @@ def _render(loaded: Loaded, spec: TaskSpec, how: _How) -> RenderedTask:
         metric=spec.metric,
         chance=spec.chance,
         items=len(items),
-        digest=task_digest(spec.metric, leaves),
+        digest=digest,
         measure=spec.measure,
         retrained=spec.retrained,
         floor=spec.floor,
