@@ -80,3 +80,13 @@ def test_a_template_of_the_text_alone_is_none() -> None:
     changed, none = (document(lambda found, rule=rule: found.update(post_processor=rule)) for rule in (bare, None))
     assert read(changed) == read(none)
     assert acting(changed) == acting(none)
+
+
+def test_a_decoder_without_steps_is_not_no_decoder() -> None:
+    """Without one the tokens of a text are joined by spaces, with an empty one by nothing."""
+    none, empty = (
+        document(lambda found, each=each: found.update(decoder=each))  # type: ignore[misc]
+        for each in (None, {"type": "Sequence", "decoders": []})
+    )
+    assert read(none) != read(empty)
+    assert acting(none) != acting(empty)

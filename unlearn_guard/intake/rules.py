@@ -21,7 +21,8 @@ def acting(document: Mapping[str, Any]) -> dict[str, Any]:
     rules["post_processor"] = [step for step in rules["post_processor"] if not _adds_nothing(step)]
     # and a byte-level decoder has no settings, though all of them are written
     rules["decoder"] = [{"type": "ByteLevel"} if step["type"] == "ByteLevel" else step for step in rules["decoder"]]
-    return {"model": _model(document["model"]), **rules}
+    # without one, tokens are joined by spaces; with one that has no steps, by nothing
+    return {"model": _model(document["model"]), **rules, "decoded": document.get("decoder") is not None}
 
 
 def _adds_nothing(step: Mapping[str, Any]) -> bool:
