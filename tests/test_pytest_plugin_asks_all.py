@@ -97,7 +97,7 @@ def test_all_asked_and_held_ends_with_0_and_says_nothing_more(passed, workers):
         (["--maxfail", "1", "-k", "full"], {GAP}),
         (["-o", "addopts=-k full"], {GAP}),
     ],
-    ids=str,
+    ids=lambda each: " ".join(each) if isinstance(each, list) else f"{len(each)} left",
 )
 def test_a_limit_that_is_not_asked_is_named_and_the_session_is_no_pass(failed, arguments, left, workers):
     done = asked(failed, *arguments, *workers)
