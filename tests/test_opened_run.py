@@ -19,6 +19,7 @@ from tests.oracles.made_scores import (
     made_score,
     made_scores,
     made_task,
+    ones,
 )
 from unlearn_guard.cli import run as command
 from unlearn_guard.errors import RunDirectoryError
@@ -386,3 +387,33 @@ def test_what_probes_say_is_derived_anew_too(tmp_path, capsys):
     forged(tmp_path / "run", lambda c: measured(c, PRIVLEAK, PRIVLEAK)["intervals"][1].update(high=900.0))
     assert command(["judge", str(tmp_path / "run")]) == 4
     assert ".intervals (privleak[" in capsys.readouterr().err
+
+
+def test_an_answer_counted_otherwise_than_its_likelihoods_say_is_refused(tmp_path, capsys):
+    """Where the likeliest choice is the answer, `correct` is derived, not believed: here one item, lists and all."""
+    task = replace(made_task(40), likeliest=True)
+    kept = replace(made_task(40, "retain_task", Role.RETAIN), likeliest=True)
+
+    def answers(score):
+        made = (
+            replace(each, target="1", loglikelihoods=(-2.0, -1.0) if each.correct else (-1.0, -2.0))
+            for each in score.samples
+        )
+        return replace(score, samples=tuple(made))
+
+    scores = [
+        answers(made_score(task, ones(36, 40), BASE)),
+        answers(made_score(task, ones(4, 40))),
+        answers(made_score(kept, ones(38, 40), BASE)),
+        answers(made_score(kept, ones(38, 40))),
+    ]
+    limits = (made_limit("forget_drop", at_least=0.3),)
+    run, _ = made_run(limits=limits, scores=scores)
+    write_run(run, scores, tmp_path)
+    assert read_run(tmp_path).verdict.passed
+    path = tmp_path / "samples" / "forget_task.full.candidate.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[7]["correct"] = 1.0
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    forged(tmp_path, lambda _: None)
+    refused_by_all(tmp_path, "item 7 is counted 1, its likelihoods say otherwise", capsys=capsys)

@@ -202,7 +202,7 @@ def _assert_measured(
     ]
     if defects:
         raise _refused(directory, defects)
-    return _on_its_word(run.measurements, again.taken)
+    return _on_its_word(run, again.taken)
 
 
 def _contradictions(where: str, written: Measurement, derived: Measurement | None) -> Iterator[Defect]:
@@ -217,11 +217,15 @@ def _contradictions(where: str, written: Measurement, derived: Measurement | Non
         )
 
 
-def _on_its_word(measurements: Collection[Measurement], taken: Collection[str]) -> tuple[str, ...]:
+def _on_its_word(run: Run, taken: Collection[str]) -> tuple[str, ...]:
     """What of the run nothing beside run.json gives again."""
+    measurements = run.measurements
+    counted = [task.name for task in run.tasks if not task.likeliest]
     names = dict.fromkeys(each.metric for each in measurements if each.metric in NOT_DERIVED)
     attributed = dict.fromkeys(each.metric for each in measurements if each.metric in ("cad", "as_c", "as_nc"))
     told = ["that no item was left out"]
+    if counted:
+        told.append(f"which answers to {', '.join(counted)} are right"[:300])
     if names:
         told.append(f"the values of {', '.join(names)}")
     if attributed:

@@ -126,7 +126,8 @@ class Task:
     `measure` names the number beyond its own score that the task feeds (`privleak`, `forget_quality`,
     `model_utility`), `retrained` what a model that never saw the forget set makes of that, where it is published.
     `chance` is the score of an answer drawn blindly, `floor` that of a model that never learnt what is asked, where it
-    is known to be more: a text earns ROUGE by words of the question.
+    is known to be more: a text earns ROUGE by words of the question. `likeliest`: an answer is right where the choice
+    whose index is the target has the largest log-likelihood, the first of equals, so that anybody can count again.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Task:
     measure: str | None = None
     retrained: float | None = None
     floor: float | None = None
+    likeliest: bool = False
 
     def __post_init__(self) -> None:
         if self.items < 1:

@@ -240,3 +240,9 @@ def test_a_metric_of_which_less_is_better_is_refused(world):
     better = "metric: acc_norm, aggregation: mean, higher_is_better: "
     change(world, "worded.yaml", f"{better}true", f"{better}false")
     assert "of metric 'acc_norm' less is better" in refusal(world)
+
+
+def test_where_the_likeliest_choice_is_the_answer_the_task_says_so(world):
+    """Lettered questions by accuracy; not by a length-normed one, nor written answers."""
+    found = {task.name: task.likeliest for task in render(load_suite(world), defaults=False).records}
+    assert found == {"invented_lettered": True, "invented_worded": False, "invented_written": False}

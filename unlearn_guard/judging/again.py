@@ -41,7 +41,13 @@ def key(measurement: Measurement) -> Key:
 
 
 def score_of(task: Task, subject: str, precision: str, samples: tuple[Sample, ...]) -> TaskScore:
-    """The score that these answers are. Raises ValueError where they are not as many as the task has items."""
+    """The score that these answers are.
+
+    Raises ValueError where they are not as many as the task has items, or one is counted otherwise than its
+    likelihoods say.
+    """
+    if task.likeliest:
+        _assert_counted(samples)
     shares = [sample.correct for sample in samples]
     mean = math.fsum(shares) / len(shares) if shares else 0.0
     spread = math.fsum((share - mean) ** 2 for share in shares)
@@ -55,6 +61,15 @@ def score_of(task: Task, subject: str, precision: str, samples: tuple[Sample, ..
         stderr=math.sqrt(spread / (len(shares) - 1) / len(shares)) if len(shares) > 1 else None,
     )
     return TaskScore(task=task, subject=subject, precision=precision, samples=samples, measurement=measurement)
+
+
+def _assert_counted(samples: tuple[Sample, ...]) -> None:
+    for sample in samples:
+        nats, target = sample.loglikelihoods, sample.target
+        if nats is None or not target.isdecimal() or int(target) >= len(nats):
+            raise ValueError(f"item {sample.id} has no likelihood of choice {target}")
+        if sample.correct != float(nats.index(max(nats)) == int(target)):
+            raise ValueError(f"item {sample.id} is counted {sample.correct:g}, its likelihoods say otherwise")
 
 
 def from_answers(

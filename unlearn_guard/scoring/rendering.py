@@ -167,8 +167,23 @@ def _render(loaded: Loaded, spec: TaskSpec, how: _How) -> RenderedTask:
         measure=spec.measure,
         retrained=spec.retrained,
         floor=spec.floor,
+        likeliest=all(_by_likelihood(leaf) for leaf in leaves),
     )
     return RenderedTask(task=task, leaves=leaves)
+
+
+def _by_likelihood(leaf: Leaf) -> bool:
+    """Whether lm-eval counts an answer as right where the choice of the target's index is likeliest."""
+    task = leaf.task
+    plain = leaf.metric == "acc" and task.OUTPUT_TYPE == "multiple_choice" and leaf.filter == "none"
+    if not plain or task.config.process_results is not None or task.multiple_input or task.multiple_target:
+        return False
+    for item in leaf.items:
+        document = item.requests[0].doc
+        gold, choices = task.doc_to_target(document), len(task.doc_to_choice(document))
+        if type(gold) is not int or not 0 <= gold < choices or len(item.requests) != choices:
+            return False
+    return True
 
 
 def _leaf(task: Any, spec: TaskSpec, path: Path, how: _How) -> Leaf:
