@@ -60,7 +60,7 @@ def try_one(one: Input, made: World, folder: Path) -> Outcome:
 
 
 def _asked(target: str, folder: Path) -> int:
-    from unlearn_guard import cli
+    from unlearn_guard.command_line import app as cli
 
     commands = {
         "run": ["judge", str(folder / "run")],
