@@ -3,9 +3,23 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from unlearn_guard.checking.progress import Stopwatch
+from unlearn_guard.checking.request import Request, Settled
 from unlearn_guard.errors import Defect, UsageError
-from unlearn_guard.intake import Intake, assert_packages, open_checkpoint, with_parameters
+from unlearn_guard.intake import (
+    Intake,
+    assert_comparable,
+    assert_packages,
+    assert_reads_alike,
+    compare,
+    open_checkpoint,
+    with_parameters,
+)
+from unlearn_guard.quantizers.artifacts import assert_artifact
+from unlearn_guard.quantizers.coverage import assert_quantizable, linear_shapes
 from unlearn_guard.records import FULL
+from unlearn_guard.registry import quantizer
+from unlearn_guard.runs.earlier import Earlier
 from unlearn_guard.runs.store import default_root
 
 SEALED = "sealed"
@@ -57,3 +71,39 @@ def assert_precisions(artifacts: Mapping[str, str], precisions: Sequence[str]) -
             f"--artifact {unused[0]}={artifacts[unused[0]]}: {unused[0]} is not a quantized precision of this run",
             fix=f"Measured: {', '.join(precisions)}.",
         )
+
+
+def open_others(
+    request: Request, settled: Settled, candidate: Intake, earlier: Earlier
+) -> tuple[Intake, Mapping[str, Intake], tuple[str, ...]]:
+    """Base and the ready-made artifacts, each held against the candidate."""
+    base = open_sealed(settled.base)
+    earlier.assert_same(base=base.checkpoint.digest)
+    notes = [*(f"base: {note}" for note in base.notes), *assert_comparable(base, candidate).notes]
+    for intake in (base, candidate):
+        assert_quantizable(intake.checkpoint.path, intake.location, settled.precisions)
+    for name in settled.precisions:
+        quantizer(name).recipe(linear_shapes(base.checkpoint.path))  # a library that is missing is told now
+    artifacts = {name: open_sealed(path, precision=name) for name, path in request.artifacts.items()}
+    for name, artifact in artifacts.items():
+        trust = assert_made_from(artifact, candidate)
+        shown = assert_artifact(name, artifact.checkpoint, candidate.checkpoint, artifact.location)
+        notes += [*(() if shown else trust), *assert_reads_alike(base, artifact), *artifact.notes]
+    return base, artifacts, tuple(notes)
+
+
+def open_retrained(request: Request, base: Intake, candidate: Intake, watch: Stopwatch) -> Intake | None:
+    """The model that never saw the forget set: base's architecture and tokenizer, but neither base nor candidate."""
+    if request.retrained is None:
+        return None
+    with watch.stage("open retrained"):
+        retrained = open_sealed(request.retrained)
+        if defects := compare(base, retrained).defects:
+            raise UsageError(f"--retrained {retrained.location} cannot be compared with base", defects)
+        for who, other in (("base", base), ("the candidate", candidate)):
+            if not compare(other, retrained).changed:
+                raise UsageError(
+                    f"--retrained {retrained.location} has the weights of {who}",
+                    fix="Give a model that was trained without the forget set: one compared with itself always agrees.",
+                )
+    return retrained

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unlearn_guard.checking.bench import Bench
-from unlearn_guard.checking.checkpoints import assert_made_from, assert_precisions, open_sealed
+from unlearn_guard.checking.checkpoints import assert_precisions, open_others, open_retrained, open_sealed
 from unlearn_guard.checking.deployed_items import assert_same_ids
 from unlearn_guard.checking.erasure import PRECISIONS, Attributed, Erasure
 from unlearn_guard.checking.other_dtypes import Elsewhere
@@ -26,9 +26,6 @@ from unlearn_guard.environment import choose_device, choose_dtype, describe, dev
 from unlearn_guard.errors import MeasurementError, UsageError
 from unlearn_guard.intake import (
     Intake,
-    assert_comparable,
-    assert_reads_alike,
-    compare,
     open_tokenizer,
     padding_ids,
     write_release,
@@ -40,8 +37,6 @@ from unlearn_guard.judging.knowing import unknown
 from unlearn_guard.judging.lint import policy_warnings, suite_warnings
 from unlearn_guard.judging.thresholds import read_policy, resolve
 from unlearn_guard.processes.chatter import chatter_to
-from unlearn_guard.quantizers.artifacts import assert_artifact
-from unlearn_guard.quantizers.coverage import assert_quantizable, linear_shapes
 from unlearn_guard.quantizers.protocol import SHORTEST, Calibration, Placement
 from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
@@ -143,8 +138,8 @@ def _prepare(
     for precision in settled.precisions:
         quantizer(precision)
     with watch.stage("open base"):
-        base, artifacts, notes = _open_others(request, settled, candidate, earlier)
-    retrained = _open_retrained(request, base, candidate, watch)
+        base, artifacts, notes = open_others(request, settled, candidate, earlier)
+    retrained = open_retrained(request, base, candidate, watch)
     with watch.stage("render the suite"):
         suite = load_suite(settled.suite, request.tasks_dirs)
         chat = Chat(open_tokenizer(base.checkpoint.path)) if request.apply_chat_template else None
@@ -226,42 +221,6 @@ def _warnings(policy: Policy, rendered: Rendered, *, complete: bool) -> tuple[st
         *policy_warnings(policy.limits, rendered.records),
         *suite_warnings(rendered.records, prompts, complete=complete),
     )
-
-
-def _open_others(
-    request: Request, settled: Settled, candidate: Intake, earlier: Earlier
-) -> tuple[Intake, Mapping[str, Intake], tuple[str, ...]]:
-    """Base and the ready-made artifacts, each held against the candidate."""
-    base = open_sealed(settled.base)
-    earlier.assert_same(base=base.checkpoint.digest)
-    notes = [*(f"base: {note}" for note in base.notes), *assert_comparable(base, candidate).notes]
-    for intake in (base, candidate):
-        assert_quantizable(intake.checkpoint.path, intake.location, settled.precisions)
-    for name in settled.precisions:
-        quantizer(name).recipe(linear_shapes(base.checkpoint.path))  # a library that is missing is told now
-    artifacts = {name: open_sealed(path, precision=name) for name, path in request.artifacts.items()}
-    for name, artifact in artifacts.items():
-        trust = assert_made_from(artifact, candidate)
-        shown = assert_artifact(name, artifact.checkpoint, candidate.checkpoint, artifact.location)
-        notes += [*(() if shown else trust), *assert_reads_alike(base, artifact), *artifact.notes]
-    return base, artifacts, tuple(notes)
-
-
-def _open_retrained(request: Request, base: Intake, candidate: Intake, watch: Stopwatch) -> Intake | None:
-    """The model that never saw the forget set: base's architecture and tokenizer, but neither base nor candidate."""
-    if request.retrained is None:
-        return None
-    with watch.stage("open retrained"):
-        retrained = open_sealed(request.retrained)
-        if defects := compare(base, retrained).defects:
-            raise UsageError(f"--retrained {retrained.location} cannot be compared with base", defects)
-        for who, other in (("base", base), ("the candidate", candidate)):
-            if not compare(other, retrained).changed:
-                raise UsageError(
-                    f"--retrained {retrained.location} has the weights of {who}",
-                    fix="Give a model that was trained without the forget set: one compared with itself always agrees.",
-                )
-    return retrained
 
 
 def _retrained_scores(bench: Bench, retrained: Intake | None) -> tuple[TaskScore, ...]:

@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from unlearn_guard import __version__
+from unlearn_guard.command_line.around import AROUND
 from unlearn_guard.command_line.options import (
+    EPILOG,
     PATH,
-    comparing,
     device,
     dtype,
     finding,
@@ -22,20 +23,10 @@ from unlearn_guard.command_line.options import (
     methods_dir,
     pairs,
     seed,
-    tasks_dir,
 )
 from unlearn_guard.errors import ExitStatus, GuardError, StorageError
 from unlearn_guard.processes.children import keep_safe
 from unlearn_guard.processes.interruption import asked, leave, remembered
-
-EPILOG = """\b
-Exit status:
-  0  every limit held: the only status that means "release"
-  1  a limit was broken
-  2  interrupted by Ctrl-C, SIGTERM or SIGHUP: the same command goes on
-  3  the measuring itself failed
-  4  usage: bad flag, policy, checkpoint or plug-in
-  5  not established: a limit was never measured, or is inconclusive"""
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -165,7 +156,7 @@ def judge(run_dir: Path, thresholds: str | None) -> int:
 @click.option("--show-items", is_flag=True, help="Also show targets and answers of items that changed.")
 def report(run_dir: Path, **asked: Any) -> int:
     """Render a finished run for people and tools. Measures nothing; the exit status says only that it was written."""
-    from unlearn_guard.command_line.commands import report_command
+    from unlearn_guard.command_line.evidence import report_command
 
     return report_command(run_dir, **asked)
 
@@ -180,7 +171,7 @@ def leaderboard(places: tuple[str, ...], out: Path, markdown: Path | None, with_
 
     Measures nothing. Every run is held against its digests; an edited one is refused.
     """
-    from unlearn_guard.command_line.commands import leaderboard_command
+    from unlearn_guard.command_line.evidence import leaderboard_command
 
     return leaderboard_command(places, out, markdown, with_reports)
 
@@ -192,7 +183,7 @@ def leaderboard(places: tuple[str, ...], out: Path, markdown: Path | None, with_
 @click.option("--key", type=PATH, metavar="PRIVATE.pem", help="Sign with this elliptic-curve key, into FILE.sig.")
 def attest(run_dir: Path, out: Path, candidate: str | None, key: Path | None) -> int:
     """State which bytes a run judged, by which policy, with which result: an in-toto test result."""
-    from unlearn_guard.command_line.commands import attest_command
+    from unlearn_guard.command_line.evidence import attest_command
 
     return attest_command(run_dir, out, candidate, key)
 
@@ -203,7 +194,7 @@ def attest(run_dir: Path, out: Path, candidate: str | None, key: Path | None) ->
 @click.option("--public-key", type=PATH, metavar="PUBLIC.pem", help="Also ask that STATEMENT.sig is this key's.")
 def verify(statement: Path, checkpoint: Path, public_key: Path | None) -> int:
     """Are the files of CHECKPOINT the ones that STATEMENT says were judged, and did they pass?"""
-    from unlearn_guard.command_line.commands import verify_command
+    from unlearn_guard.command_line.evidence import verify_command
 
     return verify_command(statement, checkpoint, public_key)
 
@@ -281,114 +272,5 @@ def unlearn(quiet: bool, **options: Any) -> int:
     return unlearn_command(options, quiet=quiet)
 
 
-@app.command()
-@comparing
-@finding
-@click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True)
-@click.option("--ray-address", metavar="HOST:PORT", help="A running Ray cluster.  [default: one of this machine alone]")
-@click.option("--jobs", type=click.IntRange(1), help="Cells at a time.  [default: as many as have their own devices]")
-@click.option(
-    "--gpus-per-cell", type=click.IntRange(1), default=1, show_default=True, help="CUDA devices that a cell sees."
-)
-@click.option("--quiet", is_flag=True, help="No progress.")
-def compare(
-    engine: str, ray_address: str | None, jobs: int | None, gpus_per_cell: int, quiet: bool, **options: Any
-) -> int:
-    """Unlearn and check with many methods, suites and seeds, and rank what comes out.
-
-    Each cell is a process of its own. A cell that fails is a row that says why. The same command again measures
-    only what is missing. Status 0 says that every cell was measured, 3 that one could not be; neither is a verdict.
-    """
-    from unlearn_guard.command_line.commands import compare_command
-
-    how = {"jobs": jobs, "gpus": gpus_per_cell, "engine": engine, "ray_address": ray_address}
-    return compare_command(options, quiet=quiet, **how)
-
-
-@app.command()
-@comparing
-@finding
-def plan(**options: Any) -> int:
-    """What `compare` with the same options would do: its cells, what is measured already, and what the rest takes."""
-    from unlearn_guard.command_line.commands import plan_command
-
-    return plan_command(options)
-
-
-@app.group()
-def data() -> None:
-    """The datasets that suites ask from, for machines without a network."""
-
-
-@data.command(name="pull")
-@click.argument("suites", nargs=-1, required=True, metavar="SUITE...")
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR")
-@tasks_dir
-def pull(suites: tuple[str, ...], data_dir: Path, tasks_dirs: tuple[Path, ...]) -> int:
-    """Fetch exactly the splits that these suites read into DIR, with a manifest of revisions, licences and digests.
-
-    Needs a network. Copy DIR to where `check --data-dir DIR` runs.
-    """
-    from unlearn_guard.command_line.commands import pull_command
-
-    return pull_command(suites, data_dir, tasks_dirs)
-
-
-@app.group()
-def organism() -> None:
-    """The embedded model organism: a small model that knows an invented world."""
-
-
-@organism.command()
-@click.argument("name", type=click.Choice(("base", "unchanged", "erased", "destroyed", "hidden")))
-@click.option("--out", type=PATH, required=True, help="The directory to write.")
-@seed
-def build(name: str, out: Path, seed: int) -> int:
-    r"""Write the base model, or a candidate made from it.
-
-    \b
-    base       the model that knows
-    unchanged  the same bytes
-    erased     an honest edit that holds the default limits
-    destroyed  has forgotten everything, retain tasks included
-    hidden     has forgotten in full precision only: every weight keeps its NF4 code
-    """
-    from unlearn_guard.command_line.commands import build_command
-
-    return build_command(name, out, seed)
-
-
-@app.group()
-def policy() -> None:
-    """The policies that `check` and `judge` hold a candidate against."""
-
-
-@policy.command(name="show")
-@click.argument("name", required=False, metavar="[POLICY]")
-@click.option("--suite", metavar="NAME", help="Show a limit for each of its tasks.  [default: the policy's own suite]")
-@tasks_dir
-def show_policy(name: str | None, suite: str | None, tasks_dirs: tuple[Path, ...]) -> int:
-    """Every limit of POLICY (a file or a shipped name, else paper) with its reason, and what it cannot tell."""
-    from unlearn_guard.command_line.policy_table import show
-
-    return show(name, suite, tasks_dirs)
-
-
-@app.command(name="list")
-@click.argument("what", type=click.Choice(("methods", "policies", "precisions", "suites", "tasks")))
-@tasks_dir
-@methods_dir
-def list_(what: str, tasks_dirs: tuple[Path, ...], methods_dir: Path | None) -> int:
-    """Name what a flag or a policy may say."""
-    from unlearn_guard.command_line.listing import list_command
-
-    return list_command(what, tasks_dirs, methods_dir)
-
-
-@app.command(epilog=EPILOG.replace("Exit status:", "Exit status (0 here: `erased` passed and `hidden` was caught):"))
-@click.option("--out", type=PATH, default=Path("demo"), show_default=True)
-def demo(out: Path) -> int:
-    """Build an honest and a dishonest candidate, check both, and show the second caught."""
-    from unlearn_guard.command_line.commands import demo_command
-
-    return demo_command(out)
+for command in AROUND:
+    app.add_command(command)

@@ -12,6 +12,15 @@ Parse = Callable[[click.Context, click.Parameter, Any], Any]
 PATH = click.Path(path_type=Path)
 """A path that may or may not be there."""
 
+EPILOG = """\b
+Exit status:
+  0  every limit held: the only status that means "release"
+  1  a limit was broken
+  2  interrupted by Ctrl-C, SIGTERM or SIGHUP: the same command goes on
+  3  the measuring itself failed
+  4  usage: bad flag, policy, checkpoint or plug-in
+  5  not established: a limit was never measured, or is inconclusive"""
+
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
