@@ -96,7 +96,7 @@ def _unborne(one: Input, made: World, folder: Path) -> str | None:
     if one.target == "statement" and not one.passing:
         return "PASSED from the statement of a failed run"
     if one.target == "store":
-        from unlearn_guard.runs import strict_json
+        from unlearn_guard.reading import strict_json
 
         store_entry = strict_json.loads(made.entry)
         bent = strict_json.loads((next((folder / "store").rglob(f"{KEY}.json"))).read_bytes())

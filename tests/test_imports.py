@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "unlearn_guard"
 
 FLOORS = (
     {"records", "errors"},
-    {"resources"},
+    {"resources", "reading"},
     {"registry", "environment", "processes"},
     {"intake", "scoring", "quantizers", "attribution", "judging", "runs"},
     {"reopening"},

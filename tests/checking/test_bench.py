@@ -15,8 +15,8 @@ from unlearn_guard.checking.progress import Silent, Stopwatch
 from unlearn_guard.intake import open_checkpoint
 from unlearn_guard.organism import base_path
 from unlearn_guard.quantizers.protocol import Calibration, Placement
+from unlearn_guard.reading import strict_json
 from unlearn_guard.records import FULL, Role, TaskScore
-from unlearn_guard.runs import strict_json
 from unlearn_guard.runs.store import Store
 from unlearn_guard.scoring.evaluate import Answered
 from unlearn_guard.scoring.questions import Rendered

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from command import Done, read_json
 
-from unlearn_guard.runs import strict_json
+from unlearn_guard.reading import strict_json
 
 POLICY = """\
 version: 1

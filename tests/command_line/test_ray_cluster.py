@@ -15,7 +15,7 @@ import pytest
 from command import Done
 
 from unlearn_guard.comparing import measure_cell
-from unlearn_guard.runs import strict_json
+from unlearn_guard.reading import strict_json
 from unlearn_guard.runs.cell_file import read_cell
 from unlearn_guard.runs.claim import MARKER
 from unlearn_guard.runs.directory import open_run

@@ -15,8 +15,9 @@ from unlearn_guard.checking.request import Request
 from unlearn_guard.comparing.grid_file import Settings, read_grid
 from unlearn_guard.environment import versions
 from unlearn_guard.errors import SuiteError, UsageError, near
+from unlearn_guard.reading import strict_json
 from unlearn_guard.registry import MethodFile, method, methods, precisions
-from unlearn_guard.runs import cell_file, strict_json
+from unlearn_guard.runs import cell_file
 
 if TYPE_CHECKING:
     from unlearn_guard.intake import Intake

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import UsageError, near
-from unlearn_guard.judging.strict_yaml import Document, parse
+from unlearn_guard.reading.strict_yaml import Document, parse
 
 Settings = Mapping[str, str]
 Grid = Mapping[str, tuple[Settings, ...]]

@@ -20,7 +20,8 @@ from unlearn_guard.environment import peak_bytes
 from unlearn_guard.errors import ExitStatus, GuardError, TakenError
 from unlearn_guard.processes.chatter import chatter_to, terminal
 from unlearn_guard.processes.children import end_with
-from unlearn_guard.runs import cell_file, strict_json
+from unlearn_guard.reading import strict_json
+from unlearn_guard.runs import cell_file
 from unlearn_guard.runs.atomic import write_bytes
 from unlearn_guard.runs.cell_file import CellFile
 from unlearn_guard.runs.claim import claim

@@ -6,8 +6,8 @@ from typing import Any
 
 from unlearn_guard.errors import PluginError, UsageError
 from unlearn_guard.intake import assert_judged, other_bytes
+from unlearn_guard.reading import strict_json
 from unlearn_guard.reports.attestation import Claim, read_statement, statement
-from unlearn_guard.runs import strict_json
 from unlearn_guard.runs.atomic import write_bytes
 
 _MOST = 64 * 2**20

@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections import Counter
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -24,42 +26,53 @@ def digest(data: bytes) -> str:
     return f"sha256:{sha256(data).hexdigest()}"
 
 
-def loads(data: bytes) -> Any:
-    """The value. Raises ValueError for duplicate keys, NaN, numbers beyond 64 bits, bad UTF-8 and deep nesting."""
+class NestedTooDeepError(ValueError):
+    """More levels than Python's reader goes into."""
+
+
+def loads(data: bytes, *, whole: Callable[[str], int] | None = None) -> Any:
+    """The value in UTF-8 bytes. Raises ValueError for duplicate keys, NaN, infinities (1e999 too) and deep nesting.
+
+    An integer of more than 64 bits is refused too, unless `whole` reads it: no count is that large, and no float may
+    be had of it.
+    """
+    decoder = _DECODER if whole is None else _decoder(whole)
     try:
-        return _DECODER.decode(data.decode("utf-8"))
+        return decoder.decode(data.decode("utf-8"))
     except RecursionError as error:
-        raise ValueError("nested too deep") from error
+        raise NestedTooDeepError("nested too deep") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} twice in one object")
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {twice[:60]!r} twice in one object (which of them counts is anybody's guess)")
     return found
 
 
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} where a finite number should be")
+    raise ValueError(f"the number {constant}")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is too large for a number")
+        raise ValueError(f"the number {text[:40]!r}, which is infinite as a double")
     return number
 
 
 def _whole(text: str) -> int:
-    # More than 64 bits: no count is that large, and a float of it may not exist.
     if len(text.lstrip("-")) > _DIGITS:
         raise ValueError(f"{text[:40]}... is too large for a number")
     return int(text)
 
 
+def _decoder(whole: Callable[[str], int]) -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite, parse_int=whole)
+
+
 _DIGITS = 19
 
-
 # Made once: a run directory is read line by line, and making a decoder takes longer than a line.
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
+_DECODER = _decoder(_whole)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from unlearn_guard.runs import strict_json
+from unlearn_guard.reading import strict_json
 
 
 @pytest.mark.parametrize(
