@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -14,8 +15,15 @@ from unlearn_guard.errors import QuantizationError
 from unlearn_guard.processes.interruption import SIGNALS, asked, heed, listen_again, remembered
 
 
+def _hear(number: int) -> None:
+    """Under nohup SIGHUP is ignored, by these tests' processes too."""
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_swallowed_interrupt_ends_the_next_stage(number: signal.Signals) -> None:
+    _hear(number)
     watch = Stopwatch(progress=Silent())
     with remembered():
         with contextlib.suppress(KeyboardInterrupt):  # what a library's clean-up does
@@ -92,19 +100,22 @@ def test_a_library_that_ends_the_process_gives_no_verdict(status: int, monkeypat
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupt_after_the_verdict_hastens_the_end_and_leaves_the_status(number: signal.Signals) -> None:
     code = (
-        "import atexit, os, sys, time; from unlearn_guard import cli\n"
+        "import atexit, os, sys, time; from unlearn_guard.command_line import app as cli\n"
         f"atexit.register(lambda: (os.kill(os.getpid(), {int(number)}), time.sleep(60)))\n"
         "cli.run = lambda _: 5\n"
         "print('the verdict')\n"
         "cli.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=30, check=False, preexec_fn=partial(_hear, number)
+    )
     assert (done.returncode, done.stdout) == (5, "the verdict\n"), done.stderr
 
 
 def test_a_second_interrupt_while_the_first_is_told_is_still_2() -> None:
     code = (
-        "import os, signal; from unlearn_guard import cli\n"
+        "import os, signal; from unlearn_guard.command_line import app as cli\n"
         "def again(*_, **__): os.kill(os.getpid(), signal.SIGTERM)\n"
         "cli.app.main = cli.click.echo = again\n"
         "cli.main()\n"

@@ -50,7 +50,7 @@ def environment(kept: Mapping[str, str] | None = None) -> dict[str, str]:
     """
     found = dict(os.environ if kept is None else kept)
     places = [str(Path(place).absolute()) for place in found.get("PYTHONPATH", "").split(os.pathsep) if place]
-    package = str(Path(__file__).resolve().parents[1])
+    package = str(Path(__file__).resolve().parents[2])
     installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     if package not in (*places, *installed):  # a checkout, found by way of the directory that it was started in
         places.insert(0, package)

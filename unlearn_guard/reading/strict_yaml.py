@@ -88,7 +88,7 @@ def _check_events(text: str, document: Document) -> None:
         # A streaming check: a thousand nested brackets never reach the recursive composer.
         depth += _depth_change(event)
         if depth > MAX_DEPTH:
-            document.refuse(line, f"values nested more than {MAX_DEPTH} deep", "limits as a flat list")
+            document.refuse(line, f"values nested more than {MAX_DEPTH} deep", "a flat list")
             return
 
 
