@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from unlearn_guard import children
 from unlearn_guard.attribution.eap_ig import Metric, attribute, inference_state
 from unlearn_guard.attribution.graph import EdgeSet, Graph
 from unlearn_guard.attribution.prompts import Pair
+from unlearn_guard.processes import children
 
 LAYERS, WIDTH, HEADS, GROUPS, TOKENS, STEPS = 8, 512, 8, 4, 100, 5
 ITEMS = 10

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from unlearn_guard import children
+from unlearn_guard.processes import children
 
 
 def timed(label: str, *arguments: str, expect: int, **variables: str) -> float:

@@ -9,7 +9,6 @@ import argparse
 import faulthandler
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
 import sys
@@ -17,14 +16,15 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks.fuzzing.checkpoints import KINDS, World, put, world
 from benchmarks.fuzzing.guard import HangError, alarm, inspect, install
 from benchmarks.fuzzing.oracle import LoudError, Oracle
+from benchmarks.fuzzing.pool import in_chunks
 from benchmarks.fuzzing.targets import TARGETS, Input, build, draw
 
 CHUNK = 250
@@ -145,7 +145,7 @@ _session: Session | None = None
 
 
 def chunk(
-    seed: int, indices: range, kinds: tuple[str, ...], only: str | None, out: Path, scratch: Path
+    indices: range, *, seed: int, kinds: tuple[str, ...], only: str | None, out: Path, scratch: Path
 ) -> list[Outcome]:
     """The outcomes of these indices, in a process that keeps its worlds."""
     global _session
@@ -166,16 +166,17 @@ def chunk(
 
 def outcomes(arguments: argparse.Namespace, scratch: Path) -> Iterator[list[Outcome]]:
     """The outcomes of all inputs, chunk by chunk as they end."""
-    first = arguments.index if arguments.index is not None else arguments.start
-    last = first + (1 if arguments.index is not None else arguments.inputs)
-    spans = [range(begin, min(begin + CHUNK, last)) for begin in range(first, last, CHUNK)]
-    fixed = (tuple(arguments.kinds.split(",")), arguments.only, arguments.out, scratch)
-    if arguments.jobs == 1:
-        yield from (chunk(arguments.seed, span, *fixed) for span in spans)
-        return
-    with ProcessPoolExecutor(arguments.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(chunk, arguments.seed, span, *fixed) for span in spans]):
-            yield done.result()
+    alone = arguments.index is not None
+    made = partial(
+        chunk,
+        seed=arguments.seed,
+        kinds=tuple(arguments.kinds.split(",")),
+        only=arguments.only,
+        out=arguments.out,
+        scratch=scratch,
+    )
+    first, count = (arguments.index, 1) if alone else (arguments.start, arguments.inputs)
+    return in_chunks(made, first, count, size=CHUNK, jobs=arguments.jobs)
 
 
 def table(found: list[Outcome]) -> str:

@@ -6,7 +6,6 @@ PASSED that the answers do not bear out (benchmarks/fuzzing/borne_out.py). Exit 
 """
 
 import argparse
-import multiprocessing
 import os
 import shutil
 import sys
@@ -14,15 +13,16 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
 from benchmarks.fuzzing import borne_out
 from benchmarks.fuzzing.evidence import KEY, TARGETS, Input, World, bend, draw, world
 from benchmarks.fuzzing.guard import HangError, alarm
+from benchmarks.fuzzing.pool import in_chunks
 
 CHUNK = 500
 SECONDS = 5.0
@@ -60,7 +60,7 @@ def try_one(one: Input, made: World, folder: Path) -> Outcome:
 
 
 def _asked(target: str, folder: Path) -> int:
-    from unlearn_guard import cli
+    from unlearn_guard.command_line import app as cli
 
     commands = {
         "run": ["judge", str(folder / "run")],
@@ -96,7 +96,7 @@ def _unborne(one: Input, made: World, folder: Path) -> str | None:
     if one.target == "statement" and not one.passing:
         return "PASSED from the statement of a failed run"
     if one.target == "store":
-        from unlearn_guard.runs import strict_json
+        from unlearn_guard.reading import strict_json
 
         store_entry = strict_json.loads(made.entry)
         bent = strict_json.loads((next((folder / "store").rglob(f"{KEY}.json"))).read_bytes())
@@ -107,7 +107,7 @@ def _unborne(one: Input, made: World, folder: Path) -> str | None:
 _state: tuple[World, Path] | None = None
 
 
-def chunk(seed: int, indices: range, only: str | None, scratch: Path) -> list[Outcome]:
+def chunk(indices: range, *, seed: int, only: str | None, scratch: Path) -> list[Outcome]:
     """The outcomes of these indices, in a process that keeps its world."""
     global _state
     if _state is None:
@@ -121,16 +121,8 @@ def chunk(seed: int, indices: range, only: str | None, scratch: Path) -> list[Ou
 
 def outcomes(arguments: argparse.Namespace, scratch: Path) -> Iterator[list[Outcome]]:
     """Chunk by chunk, as they end."""
-    first = arguments.start
-    last = first + arguments.inputs
-    spans = [range(begin, min(begin + CHUNK, last)) for begin in range(first, last, CHUNK)]
-    fixed = (arguments.only, scratch)
-    if arguments.jobs == 1:
-        yield from (chunk(arguments.seed, span, *fixed) for span in spans)
-        return
-    with ProcessPoolExecutor(arguments.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(chunk, arguments.seed, span, *fixed) for span in spans]):
-            yield done.result()
+    made = partial(chunk, seed=arguments.seed, only=arguments.only, scratch=scratch)
+    return in_chunks(made, arguments.start, arguments.inputs, size=CHUNK, jobs=arguments.jobs)
 
 
 def table(found: list[Outcome]) -> str:

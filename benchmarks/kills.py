@@ -29,8 +29,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unlearn_guard import children
-from unlearn_guard.making import PREFIX
+from unlearn_guard.processes import children
+from unlearn_guard.processes.half_made import PREFIX
 
 KILLS = 6
 WITHIN = 5.0

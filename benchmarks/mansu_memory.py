@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from unlearn_guard import children
+from unlearn_guard.processes import children
 from unlearn_guard.records import Role
 from unlearn_guard.resources import bundled
 from unlearn_guard.unlearning.corpora import Corpora, Question, Text, batch

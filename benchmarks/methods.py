@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from unlearn_guard import children
+from unlearn_guard.processes import children
 
 PRECISIONS = ("nf4", "gptq", "awq")
 

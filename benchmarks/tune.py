@@ -96,7 +96,7 @@ BY_HAND: Mapping[str, Point] = {
     "undial": {"lr": 3e-3, "retain": 1, "beta": 10},
     "wga": {"lr": 3e-3, "retain": 2, "beta": 1},
 }
-"""The first try of each: where the searches by hand of docs/log.md ended."""
+"""The first try of each: where the searches by hand of docs/log/ ended."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from unlearn_guard.cli import app
+from unlearn_guard.command_line.app import app
 from unlearn_guard.judging.policy_schema import policy_schema
 
 PAGE = Path(__file__).parent / "cli.md"

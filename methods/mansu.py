@@ -116,7 +116,7 @@ class Mansu(Training):
         _lay(_FLOORS[self.floor], base, weights)
         if self.settle:
             settled = replace(self, steps=self.settle)
-            settled._train(start, "settle", retained, project=_beyond(base, weights), seed=seed)
+            settled._train(start, "settle", retained, shapes=Shapes(project=_beyond(base, weights)), seed=seed)
             _lay(cell_floor, base, weights)
 
     def retained(self, model: PreTrainedModel, corpora: Corpora) -> float | None:
@@ -191,8 +191,7 @@ class Mansu(Training):
         what: str,
         retained: float | None,
         *,
-        shapes: Shapes = UNSHAPED,
-        project: Callable[[Masters], None] | None = None,
+        shapes: Shapes,
         seed: int,
     ) -> None:
         """Ascend on the forget texts with KL on the retain texts, and leave the best state in the model."""
@@ -210,7 +209,6 @@ class Mansu(Training):
             retain=retain_term(start, "kl") if self.retain else None,
             retain_weight=self.retain,
             shapes=shapes,
-            project=project,
             keeper=keeper,
             seed=seed,
         )

@@ -68,7 +68,7 @@ class SURE(Family):
         beta, made = OVER[self.over]
         return made(start, beta if self.beta is None else self.beta)
 
-    def shapes(self, start: Start) -> Shapes:
+    def shapes(self, start: Start, seed: int) -> Shapes:  # noqa: ARG002 - the rows are the same for every seed
         """Nothing but the chosen rows has a gradient."""
         forget = start.corpora.forget
         chosen = deal(len(forget), min(self.texts, len(forget)), 0, seed=0)

@@ -19,9 +19,9 @@ from transformers.pytorch_utils import Conv1D
 
 from tests import families
 from tests.tiny import NAMES, PLACES, byte_tokenizer, tokenizer
+from unlearn_guard.checking.checkpoints import open_sealed
 from unlearn_guard.errors import CheckpointError, UsageError
 from unlearn_guard.intake import Intake, assert_comparable
-from unlearn_guard.measuring import open_sealed
 from unlearn_guard.quantizers.awq import AWQ
 from unlearn_guard.quantizers.coverage import assert_quantizable
 from unlearn_guard.quantizers.full import Full

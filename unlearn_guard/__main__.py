@@ -19,6 +19,6 @@ def _begin_again() -> None:
 if __name__ == "__main__":
     if not sys.flags.safe_path:
         _begin_again()
-    from unlearn_guard.cli import main
+    from unlearn_guard.command_line.app import main
 
     main()

@@ -100,8 +100,8 @@ def _bytes(folder: Path) -> Files:
 def _statement(run_dir: Path, judged: Files) -> bytes:
     from hashlib import sha256
 
-    from unlearn_guard.reporting import read_evidence
     from unlearn_guard.reports.attestation import statement
+    from unlearn_guard.reports.rendering import read_evidence
 
     digests = {name: sha256(data).hexdigest() for name, data in judged.items()}
     return json.dumps(statement(read_evidence(run_dir), digests)).encode()

@@ -92,7 +92,7 @@ def alarm(seconds: float) -> Iterator[None]:
 
 def inspect(candidate: Path, base: Path) -> tuple[int, str, str | None]:
     """The command's status and words, and what is wrong with them: a traceback, a hang, another status, raw bytes."""
-    from unlearn_guard import cli
+    from unlearn_guard.command_line import app as cli
 
     words = io.StringIO()
     status = -1

@@ -45,8 +45,8 @@ class Oracle:
 
     def differences(self, candidate: Path) -> Iterator[str]:
         """What differs, in words. Raises LoudError where the user gets an error, GuardError where `check` refuses."""
+        from unlearn_guard.checking.checkpoints import open_sealed
         from unlearn_guard.intake import assert_comparable, open_checkpoint, with_parameters
-        from unlearn_guard.measuring import open_sealed
 
         sealed = open_sealed(candidate)
         try:

@@ -1,6 +1,6 @@
 """Made edge scores whose true CAD is known, and how often an interval holds it.
 
-`python -m tests.attribution.noisy_scores 40` prints the table of docs/log.md.
+`python -m tests.attribution.noisy_scores 40` prints the table of docs/log/2026-11-27-cad-noise.md.
 """
 
 import itertools

@@ -4,7 +4,7 @@ import pytest
 
 from tests.oracles.made_cells import write_made_cell
 from tests.oracles.made_evidence import EVIL
-from unlearn_guard.leaderboard import write_leaderboard
+from unlearn_guard.comparing.leaderboard import write_leaderboard
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from benchmarks.fuzzing.checkpoints import World, put, world
 from benchmarks.fuzzing.guard import inspect
 from benchmarks.fuzzing.oracle import Oracle
 from benchmarks.fuzzing.targets import TARGETS, build, draw
-from unlearn_guard import cli
+from unlearn_guard.command_line import app as cli
 from unlearn_guard.intake import open_checkpoint, with_parameters
 
 ROOT = Path(__file__).parents[2]

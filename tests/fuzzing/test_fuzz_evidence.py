@@ -8,7 +8,7 @@ import pytest
 from benchmarks.fuzz_evidence import main, try_one
 from benchmarks.fuzzing import borne_out
 from benchmarks.fuzzing.evidence import TARGETS, World, bend, draw, put, world
-from unlearn_guard.opening import read_run
+from unlearn_guard.reopening.run import read_run
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.oracles.made_scores import CANDIDATE, made_run, made_scores
-from unlearn_guard.cli import run
+from unlearn_guard.command_line.app import run
 from unlearn_guard.errors import ExitStatus, RunDirectoryError
 from unlearn_guard.reports.outputs import outputs
 from unlearn_guard.runs.directory import write_run

@@ -251,7 +251,7 @@ def test_more_keys_are_welcome(written):
         (b'{"schema": "unlearn-guard.run/1", "schema": "unlearn-guard.run/1"}', "twice"),
         (b'{"seconds": NaN}', "NaN"),
         (b'{"seconds": -Infinity}', "-Infinity"),
-        (b'{"seconds": 1e999}', "too large"),
+        (b'{"seconds": 1e999}', "infinite as a double"),
         (b"\xff", "utf-8"),
         (b"[" * 200_000, "nested"),
     ],

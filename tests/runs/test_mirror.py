@@ -4,8 +4,8 @@ import pytest
 
 from tests.oracles.made_cells import write_made_cell
 from tests.runs.buckets import made_url
+from unlearn_guard.comparing.leaderboard import write_leaderboard
 from unlearn_guard.errors import RunDirectoryError, TakenError
-from unlearn_guard.leaderboard import write_leaderboard
 from unlearn_guard.runs import cell_file, lease, mirror
 from unlearn_guard.runs.bucket import Bucket, open_bucket
 from unlearn_guard.runs.claim import claim

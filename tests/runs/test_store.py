@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unlearn_guard.errors import StorageError
-from unlearn_guard.runs import strict_json
+from unlearn_guard.reading import strict_json
 from unlearn_guard.runs.store import Store, default_root, key
 
 KEY = key(model="sha256:x", task="t")

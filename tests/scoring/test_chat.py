@@ -3,12 +3,12 @@
 import pytest
 from lm_eval.models.huggingface import HFLM
 
-from unlearn_guard.attributing import suite_pairs
-from unlearn_guard.erasure import _contexts
+from unlearn_guard.checking.erasure import _contexts
+from unlearn_guard.checking.prompt_pairs import suite_pairs
 from unlearn_guard.errors import UsageError
 from unlearn_guard.scoring.chat import SYSTEM_LEFT_OUT, Chat
 from unlearn_guard.scoring.evaluate import render
-from unlearn_guard.scoring.rendering import FIRST_TOKENS
+from unlearn_guard.scoring.questions import FIRST_TOKENS
 from unlearn_guard.scoring.suites import load_suite
 
 TEMPLATE = (
@@ -72,7 +72,7 @@ def test_attribution_asks_a_templated_prompt_with_one_bos_too(world, chatty, mon
     def paired(encode, asked, *, where):
         return tuple(tuple(encode(question.prompt)["input_ids"]) for question in asked)
 
-    monkeypatch.setattr("unlearn_guard.attributing.swapped_pairs", paired)
+    monkeypatch.setattr("unlearn_guard.checking.prompt_pairs.swapped_pairs", paired)
     assert list(suite_pairs(rendered, chatty).pairs["invented_lettered"][:3]) == scored
 
 

@@ -246,3 +246,13 @@ def test_where_the_likeliest_choice_is_the_answer_the_task_says_so(world):
     """Lettered questions by accuracy; not by a length-normed one, nor written answers."""
     found = {task.name: task.likeliest for task in render(load_suite(world), defaults=False).records}
     assert found == {"invented_lettered": True, "invented_worded": False, "invented_written": False}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("[" * 1000 + "]" * 1000, "nested too deep"), ("1" * 5000, "cannot be read"), ("2026-99-99", "month must be")],
+)
+def test_a_task_definition_that_no_reader_survives_is_refused_at_once(world, value, said):
+    path = world.parent.parent / "invented" / "worded.yaml"
+    path.write_text(f"{path.read_text()}metadata: {value}\n")
+    assert said in refusal(world)

@@ -213,7 +213,7 @@ def test_weights_are_put_back_after_each_step():
             assert not torch.equal(master, before[name].float())
             master.copy_(before[name])
 
-    train(model, Training(steps=2, lr=1e-2, batch_size=2), project=back)
+    train(model, Training(steps=2, lr=1e-2, batch_size=2), shapes=Shapes(project=back))
     assert not moved(model, before)
 
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow.parquet import write_table
 
+from unlearn_guard.checking.bench import open_tokenizer
 from unlearn_guard.errors import SuiteError
-from unlearn_guard.measuring import open_tokenizer
 from unlearn_guard.organism import base_path
 from unlearn_guard.records import Role, Source
 from unlearn_guard.unlearning.corpora import Corpora

@@ -8,7 +8,7 @@ exact where scores are spread normally around 0, and where there is nothing but 
 The interval is c -+ hypot(t * error, k * |c - plain|) around the corrected c. Beyond c, away from the plain value, k
 is sqrt 2: where most edges carry nothing the bias grows with sqrt(v), and the extrapolation leaves that much of it.
 Towards the plain value k is 1, for where edges are alike too much is taken off: so the interval holds both values.
-Measured coverage, and what else was tried: docs/log.md.
+Measured coverage, and what else was tried: docs/log/2026-11-27-cad-noise.md.
 
 Source of the idea: Cook and Stefanski 1994 (simulation-extrapolation); Miller 1974 (the jackknife, squares by it).
 """

@@ -5,21 +5,16 @@ infinity, and ends in a bare RecursionError on deep nesting.
 """
 
 import json
-import math
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unlearn_guard.intake.defects import refusal, shown
+from unlearn_guard.intake.defects import refusal
+from unlearn_guard.reading import strict_json
+from unlearn_guard.reading.strict_json import NestedTooDeepError
 
 MEBIBYTE = 2**20
 DEPTH = 64
 """Levels of nesting; published configs and tokenizers stay under 12."""
-
-
-class _UnacceptableError(ValueError):
-    """What the JSON hooks raise: legal for Python's reader, not for ours."""
 
 
 def read_document(path: Path, *, at_most: int = 4 * MEBIBYTE) -> dict[str, Any]:
@@ -53,10 +48,9 @@ def parse(raw: bytes, where: str) -> Any:
         raise refusal(where, "an empty file", "JSON", "Copy the file again from where the model was saved.")
     _refuse_other_encodings(raw, where)
     try:
-        value = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite
-        )
-    except RecursionError as error:
+        # Integers of any size: releases write 10^30 for "no limit".
+        value = strict_json.loads(raw, whole=int)
+    except NestedTooDeepError as error:
         raise _too_deep(where) from error
     except UnicodeDecodeError as error:
         raise refusal(where, f"bytes that are not UTF-8, at byte {error.start}", "JSON in UTF-8") from error
@@ -87,28 +81,6 @@ def _too_deep(where: str) -> Exception:
     return refusal(where, f"more than {DEPTH} levels of nesting", f"at most {DEPTH}; published files stay under 12")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    mapping = dict(pairs)
-    if len(mapping) < len(pairs):
-        counts = Counter(key for key, _ in pairs)
-        twice = counts.most_common(1)[0][0]
-        raise _UnacceptableError(
-            f"the key {shown(twice)} twice in one object (which of them counts is anybody's guess)"
-        )
-    return mapping
-
-
-def _constant(word: str) -> float:
-    raise _UnacceptableError(f"the number {word}")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise _UnacceptableError(f"the number {shown(text)}, which is infinite as a double")
-    return number
-
-
 def _depth(value: Any) -> int:
     level, depth = [value], 0
     while level and depth <= DEPTH:
@@ -116,8 +88,3 @@ def _depth(value: Any) -> int:
         level = [child for each in containers for child in (each.values() if isinstance(each, dict) else each)]
         depth += 1 if containers else 0
     return depth
-
-
-def canonical(value: Mapping[str, Any] | list[Any]) -> bytes:
-    """One spelling for one JSON value, whatever the order of its keys: what digests are taken over."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")

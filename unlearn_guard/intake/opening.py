@@ -9,7 +9,7 @@ from typing import Any
 from unlearn_guard.errors import CheckpointError, Defect
 from unlearn_guard.intake.config import HISTORY, check_config, check_no_code, code_notes, text_config
 from unlearn_guard.intake.defects import gather, listed, refusal, shown
-from unlearn_guard.intake.documents import canonical, read_document
+from unlearn_guard.intake.documents import read_document
 from unlearn_guard.intake.folder import Folder, left_out_notes, read_folder
 from unlearn_guard.intake.intake import Intake, assert_unchanged
 from unlearn_guard.intake.location import Place, find
@@ -19,6 +19,7 @@ from unlearn_guard.intake.sealing import sealing
 from unlearn_guard.intake.shards import INDEX, SINGLE, Located, read_weights, stale_index
 from unlearn_guard.intake.tokenizer import ABSENT, Tokenizer, has_vocabulary, read_tokenizer
 from unlearn_guard.intake.weights import scan, weights_digest
+from unlearn_guard.reading.strict_json import canonical
 from unlearn_guard.records import FULL, Checkpoint
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from unlearn_guard.errors import CheckpointError, Defect, StorageError
 from unlearn_guard.intake.defects import gather, refusal, shown
-from unlearn_guard.intake.documents import MEBIBYTE, canonical
+from unlearn_guard.intake.documents import MEBIBYTE
 from unlearn_guard.intake.folder import Folder
 from unlearn_guard.intake.location import Place
-from unlearn_guard.making import PREFIX, making
+from unlearn_guard.processes.half_made import PREFIX, making
+from unlearn_guard.reading.strict_json import canonical
 
 LARGEST = 256 * MEBIBYTE
 """Bytes of a file that holds no weights; published tokenizers stay under 40 MiB."""

@@ -9,9 +9,10 @@ from typing import Any
 from unlearn_guard.errors import CheckpointError, Defect
 from unlearn_guard.intake.config import check_no_code
 from unlearn_guard.intake.defects import gather, refusal, shown
-from unlearn_guard.intake.documents import MEBIBYTE, canonical, parse_object, read_bytes
+from unlearn_guard.intake.documents import MEBIBYTE, parse_object, read_bytes
 from unlearn_guard.intake.folder import Folder
 from unlearn_guard.intake.template import check_template, chosen_template, inner_templates
+from unlearn_guard.reading.strict_json import canonical
 
 LARGEST = 256 * MEBIBYTE
 """Bytes of one tokenizer file; published ones stay under 40 MiB."""

@@ -17,9 +17,9 @@ import numpy as np
 
 from unlearn_guard.errors import CheckpointError, Defect
 from unlearn_guard.intake.defects import refusal, shown
-from unlearn_guard.intake.documents import canonical
 from unlearn_guard.intake.dtypes import NON_FINITE
 from unlearn_guard.intake.header import Span
+from unlearn_guard.reading.strict_json import canonical
 
 CHUNK = 2**20
 """Bytes read at a time and thread: small enough to stay in the cache between hashing and scanning."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeGuard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unlearn_guard.errors import Defect, PolicyError, near
-from unlearn_guard.judging.strict_yaml import Document, Path, parse
+from unlearn_guard.reading.strict_yaml import Document, Path, parse
 from unlearn_guard.records import CONFIDENCE_LEVELS
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$")]

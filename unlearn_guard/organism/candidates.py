@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from unlearn_guard.errors import StorageError, UsageError
-from unlearn_guard.making import making
 from unlearn_guard.organism import BASE_DIGEST, base_path
 from unlearn_guard.organism.editing import Edit, Progress, edit, linears
 from unlearn_guard.organism.hiding import projection
+from unlearn_guard.processes.half_made import making
 
 WEIGHTS = "model.safetensors"
 MANIFEST = "unlearn_guard.json"

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from unlearn_guard.children import end_with_parent, keep_safe
 from unlearn_guard.errors import QuantizationError
+from unlearn_guard.processes.children import end_with_parent, keep_safe
 from unlearn_guard.quantizers.protocol import SHORTEST
 
 Log = list[dict[str, Any]]

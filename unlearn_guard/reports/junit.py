@@ -4,8 +4,8 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from unlearn_guard.children import NEUTRAL, environment, run_tethered
 from unlearn_guard.errors import MeasurementError, UsageError
+from unlearn_guard.processes.children import NEUTRAL, environment, run_tethered
 
 _DONE = (0, 1)
 """pytest's own statuses for: every limit held, a limit did not."""

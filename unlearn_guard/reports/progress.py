@@ -4,15 +4,29 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from unlearn_guard.reports import wording
 
 
 class _Live:
-    """Bars that are drawn while it is open, and gone afterwards."""
+    """Bars on a terminal, drawn while it is open and gone afterwards; elsewhere plain lines.
 
-    _bars: Progress
+    `label` stands before each bar, `beside` it what else its tasks have.
+    """
+
+    def __init__(self, console: Console, label: TextColumn, *beside: ProgressColumn) -> None:
+        self._console = console
+        self._bars = Progress(
+            label,
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            *beside,
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -23,21 +37,17 @@ class _Live:
     ) -> None:
         self._bars.stop()
 
+    def _say(self, text: str) -> None:
+        """A line, where there are no bars."""
+        if not self._console.is_terminal:
+            self._console.print(text, markup=False, highlight=False)
+
 
 class Bars(_Live):
     """Two bars on a terminal; elsewhere one plain line when a step begins."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bars = Progress(
-            TextColumn("{task.description:<34}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        super().__init__(console, TextColumn("{task.description:<34}"))
         self._run = self._bars.add_task("check", total=None)
         self._step = self._bars.add_task("", total=None)
         self._begun = 0
@@ -53,9 +63,7 @@ class Bars(_Live):
         self._begun += 1
         self._bars.update(self._run, completed=self._begun - 1)
         self._bars.reset(self._step, description=text, total=None)
-        if not self._console.is_terminal:
-            of = f"/{self._steps}" if self._steps else ""
-            self._console.print(f"[{self._begun}{of}] {text}", markup=False, highlight=False)
+        self._say(f"[{self._begun}{f'/{self._steps}' if self._steps else ''}] {text}")
 
     def advance(self, done: int, of: int) -> None:
         """How far the step is."""
@@ -66,17 +74,7 @@ class TrainingBar(_Live):
     """One bar with the losses beside it on a terminal; elsewhere a plain line at the beginning and every tenth."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bars = Progress(
-            TextColumn("{task.description:<24}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[losses]}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        super().__init__(console, TextColumn("{task.description:<24}"), TextColumn("{task.fields[losses]}"))
         self._task = self._bars.add_task("", total=None, losses="")
         self._losses = ""
         self._told = 0
@@ -98,25 +96,12 @@ class TrainingBar(_Live):
             self._told = 10 * done // of
             self._say(f"{done}/{of} {self._losses}".rstrip())
 
-    def _say(self, text: str) -> None:
-        if not self._console.is_terminal:
-            self._console.print(text, markup=False, highlight=False)
-
 
 class CellBars(_Live):
     """A bar for all cells and a line for each that is being measured; what has ended stays in view above them."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        super().__init__(console, TextColumn("{task.description}", markup=False))
         self._all = self._bars.add_task("cells", total=None)
         self._running: dict[str, TaskID] = {}
         self._done = 0

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unlearn_guard.errors import Defect, RunDirectoryError
-from unlearn_guard.runs import strict_json
+from unlearn_guard.reading import strict_json
 from unlearn_guard.runs.atomic import write_bytes
 from unlearn_guard.runs.directory import RUN_FILE
 

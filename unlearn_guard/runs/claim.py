@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unlearn_guard.errors import Defect, RunDirectoryError, TakenError
-from unlearn_guard.runs import strict_json
+from unlearn_guard.reading import strict_json
 from unlearn_guard.runs.atomic import storage_error
 
 MARKER = ".unlearn-guard"

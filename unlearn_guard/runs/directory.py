@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import Defect, RunDirectoryError
+from unlearn_guard.reading import strict_json
 from unlearn_guard.records import Run, Sample, TaskScore
-from unlearn_guard.runs import run_json, samples, strict_json
+from unlearn_guard.runs import run_json, samples
 from unlearn_guard.runs.atomic import HALF_WRITTEN, storage_error, write_bytes
 from unlearn_guard.runs.claim import MARKER, claim
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import AnotherRunError, Defect
-from unlearn_guard.runs import strict_json
+from unlearn_guard.reading import strict_json
 from unlearn_guard.runs.atomic import storage_error
 from unlearn_guard.runs.claim import claim
 

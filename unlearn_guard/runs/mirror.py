@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unlearn_guard.errors import RunDirectoryError, TakenError
-from unlearn_guard.making import making
+from unlearn_guard.processes.half_made import making
 from unlearn_guard.runs import cell_file
 from unlearn_guard.runs.atomic import write_bytes
 from unlearn_guard.runs.bucket import Bucket, open_bucket

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
+from unlearn_guard.reading import strict_json
 from unlearn_guard.records import Sample
-from unlearn_guard.runs import strict_json
 
 FOLDER = "samples"
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unlearn_guard.making import making
-from unlearn_guard.runs import strict_json
+from unlearn_guard.processes.half_made import making
+from unlearn_guard.reading import strict_json
 from unlearn_guard.runs.atomic import storage_error, sync_directory, write_bytes
 from unlearn_guard.runs.user_key import user_key
 

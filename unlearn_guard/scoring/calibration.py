@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unlearn_guard.errors import Defect, SuiteError
 from unlearn_guard.records import Role
-from unlearn_guard.scoring.rendering import Rendered
+from unlearn_guard.scoring.questions import Rendered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

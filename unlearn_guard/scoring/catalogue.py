@@ -80,7 +80,7 @@ def _own(include: Sequence[Path], keys: frozenset[str]) -> dict[str, Path]:
     defects: list[Defect] = []
     for path in (path for folder in include for path in _yaml_files(folder)):
         try:
-            content = read_mapping(path, aliases=True)
+            content = read_mapping(path)
         except SuiteError as error:
             defects.extend(
                 error.defects or [Defect(where=str(path), found=error.summary, expected="a task definition")]

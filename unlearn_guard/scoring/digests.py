@@ -3,15 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unlearn_guard.scoring.functions import plain
-
-if TYPE_CHECKING:
-    from unlearn_guard.scoring.rendering import Item, Leaf, RenderedTask
+from unlearn_guard.scoring.questions import Item, Leaf, RenderedTask
 
 
-def task_digest(metric: str, leaves: "Iterable[Leaf]", code: Sequence[tuple[str, str]]) -> str:
+def task_digest(metric: str, leaves: Iterable[Leaf], code: Sequence[tuple[str, str]]) -> str:
     """Sha256 of everything that is asked and of how answers are counted, in order.
 
     `code` are the names and digests of the Python files that the task's own may import. Raises ValueError for an
@@ -35,16 +33,16 @@ def task_digest(metric: str, leaves: "Iterable[Leaf]", code: Sequence[tuple[str,
     )
 
 
-def items_digest(task: "RenderedTask") -> str:
+def items_digest(task: RenderedTask) -> str:
     """Sha256 of a task's questions and right answers, in order, whoever counts them and however."""
     return sha256_of([[item.id, item.prompt, item.target] for item in task.items])
 
 
-def _options(item: "Item") -> list[Any]:
+def _options(item: Item) -> list[Any]:
     return [[request.request_type, request.repeats] for request in item.requests]
 
 
-def _document(item: "Item") -> str:
+def _document(item: Item) -> str:
     return sha256_of(item.requests[0].doc)
 
 

@@ -14,7 +14,8 @@ from unlearn_guard.records import Measurement, Sample, TaskScore
 from unlearn_guard.scoring.answers import Answers, assert_finite, nats_of
 from unlearn_guard.scoring.lm import GuardLM
 from unlearn_guard.scoring.loading import BROKEN_TASK, quiet
-from unlearn_guard.scoring.rendering import Item, Leaf, Rendered, RenderedTask, render
+from unlearn_guard.scoring.questions import Item, Leaf, Rendered, RenderedTask
+from unlearn_guard.scoring.rendering import render
 
 __all__ = ["Answered", "ask", "count", "evaluate", "render"]
 

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from unlearn_guard.errors import Defect, SuiteError
 from unlearn_guard.scoring.digests import items_digest
 from unlearn_guard.scoring.loading import from_hub, hub_dataset, leaf_configs, revision_of, splits
-from unlearn_guard.scoring.rendering import Rendered, render
+from unlearn_guard.scoring.questions import Rendered
+from unlearn_guard.scoring.rendering import render
 from unlearn_guard.scoring.suites import Suite
 from unlearn_guard.scoring.vendored import (
     MANIFEST,

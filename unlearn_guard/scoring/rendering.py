@@ -1,102 +1,24 @@
 """A suite's questions, rendered once, so that every model and precision is asked exactly the same."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lm_eval.api.instance import Instance
 
 from unlearn_guard.errors import SuiteError, near
-from unlearn_guard.records import Prompt, Role, Task
+from unlearn_guard.records import Role, Task
 from unlearn_guard.scoring.chat import Chat
 from unlearn_guard.scoring.digests import items_digest, sha256_of, task_digest
 from unlearn_guard.scoring.generation import read_generation
 from unlearn_guard.scoring.loading import BROKEN_TASK, Loaded, from_hub, load_tasks, quiet
+from unlearn_guard.scoring.questions import Item, Leaf, Rendered, RenderedTask
 from unlearn_guard.scoring.suites import Suite, TaskSpec
-from unlearn_guard.scoring.tokens import Tokens, fingerprint
 from unlearn_guard.scoring.vendored import Vendored
-
-FIRST_TOKENS = 8
-"""How many token ids of a prompt are recorded: enough for BOS and template, too few for a question."""
 
 CHANCE_TOLERANCE = 0.005
 """How far a suite's chance may lie from the choices' own, so that it can be written with two digits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One question: `id` is its task and its place in the dataset, `prompt` the sha256 of all that is asked.
-
-    `requests` are lm-eval's, one for each choice; nothing is ever written into them.
-    """
-
-    id: str
-    prompt: str
-    target: str
-    requests: tuple[Instance, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
-    """One lm-eval task with its items, and the filter and metric that count."""
-
-    name: str
-    task: Any
-    metric: str
-    filter: str
-    items: tuple[Item, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderedTask:
-    """A suite's task, ready to be asked: one leaf, or those of a group."""
-
-    task: Task
-    leaves: tuple[Leaf, ...]
-
-    @property
-    def items(self) -> tuple[Item, ...]:
-        """All items, leaf after leaf, each in its dataset's order."""
-        return tuple(item for leaf in self.leaves for item in leaf.items)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
-    """Every question of a suite. Token ids are kept here too, once for all models that share a tokenizer."""
-
-    suite: Suite
-    tasks: tuple[RenderedTask, ...]
-    limit: int | None
-    seed: int
-    templated: bool = False
-    notes: tuple[str, ...] = ()
-    _tokens: dict[str, Tokens] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def records(self) -> tuple[Task, ...]:
-        """The tasks as the run records them, in the suite's order."""
-        return tuple(each.task for each in self.tasks)
-
-    def prompts(self, tokenizer: Any) -> tuple[Prompt, ...]:
-        """How each task's prompts begin and were made."""
-        tokens = self.tokens(tokenizer)
-        return tuple(
-            Prompt(
-                task=each.task.name,
-                few_shot=max(int(leaf.task.config.num_fewshot or 0) for leaf in each.leaves),
-                chat_template=self.templated,
-                tokens=tokens.texts([str(each.items[0].requests[0].args[0])])[0][:FIRST_TOKENS],
-            )
-            for each in self.tasks
-        )
-
-    def tokens(self, tokenizer: Any) -> Tokens:
-        """The ids of these questions under this tokenizer, remembered from model to model."""
-        key = fingerprint(tokenizer)
-        if key not in self._tokens:
-            self._tokens[key] = Tokens(tokenizer)
-        return self._tokens[key]
 
 
 def render(

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unlearn_guard.errors import Defect, SuiteError, near
+from unlearn_guard.reading.strict_yaml import Document, parse
 from unlearn_guard.scoring.corpus import CorporaModel, SourceModel
-from unlearn_guard.scoring.yaml_file import line_of
+from unlearn_guard.scoring.yaml_file import text_of
 
 CALIBRATION_SAMPLES = 128
 """How many calibration texts GPTQ and AWQ take where a suite does not say."""
@@ -67,25 +68,31 @@ class SuiteFile(_Strict):
     unlearn: CorporaModel | None = None
 
 
-def suite_file(path: Path, content: Any) -> SuiteFile:
+def read_document(path: Path) -> Document:
+    """The file's plain values and their lines. Raises SuiteError with all that is wrong with it as YAML, by line."""
+    document = parse(text_of(path), str(path))
+    if document.defects:
+        raise SuiteError(f"{path} cannot be read", document.defects)
+    if not isinstance(document.value, dict):
+        found = "an empty file" if document.value is None else f"a {type(document.value).__name__}"
+        defect = Defect(where=str(path), found=found, expected="`key: value`")
+        raise SuiteError(f"{path} does not hold a mapping", [defect])
+    return document
+
+
+def suite_file(document: Document) -> SuiteFile:
     """The file's content, every value of its own type. Raises SuiteError with all that is not, by line."""
     try:
-        return SuiteFile.model_validate(_plain(content))
+        return SuiteFile.model_validate(document.value)
     except ValidationError as error:
-        defects = [_defect(path, content, each) for each in error.errors()]
-        raise SuiteError(f"{path} is not a valid suite", defects) from error
+        defects = [_defect(document, each) for each in error.errors()]
+        raise SuiteError(f"{document.name} is not a valid suite", defects) from error
 
 
-def place_of(path: Path, content: Any, location: Sequence[str | int]) -> str:
-    """`file:line` of a key, or the file where it has no line."""
-    line = line_of(content, location)
-    return f"{path}:{line}" if line is not None else str(path)
-
-
-def _defect(path: Path, content: Any, error: Any) -> Defect:
+def _defect(document: Document, error: Any) -> Defect:
     """A pydantic error as the guard reports one."""
     location = tuple(error["loc"])
-    where = f"{place_of(path, content, location)}: {'.'.join(str(part) for part in location)}"
+    where = f"{document.where(location)}: {'.'.join(str(part) for part in location)}"
     if error["type"] == "extra_forbidden":
         known = _models(location)[len(location) - 1].model_fields
         return Defect(
@@ -106,17 +113,3 @@ def _models(location: Sequence[str | int]) -> tuple[type[BaseModel], ...]:
     if location[0] == "unlearn":
         return (SuiteFile, CorporaModel, SourceModel, SourceModel, SourceModel)
     return (SuiteFile, CalibrationModel, ProbeModel if location[0] == "probe" else TaskModel)
-
-
-def _plain(content: Any) -> Any:
-    """Python's own types, so that strict validation sees a number as a number."""
-    if isinstance(content, dict):
-        return {key: _plain(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_plain(value) for value in content]
-    if isinstance(content, bool):
-        return content
-    for kind in (int, float, str):
-        if isinstance(content, kind):
-            return kind(content)
-    return content

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from unlearn_guard.errors import Defect, SuiteError, near
+from unlearn_guard.reading.strict_yaml import Document
 from unlearn_guard.records import SUITE, WEIGHTS, Role
 from unlearn_guard.resources import bundled
 from unlearn_guard.scoring.corpus import CorporaSpec
@@ -20,7 +21,7 @@ from unlearn_guard.scoring.suite_file import (
     ProbeModel,
     SuiteFile,
     TaskModel,
-    place_of,
+    read_document,
     suite_file,
 )
 from unlearn_guard.scoring.yaml_file import read_mapping
@@ -123,7 +124,7 @@ def _files(folders: Sequence[Path]) -> dict[str, list[Path]]:
         place = folder / "suites" if (folder / "suites").is_dir() else folder
         for path in sorted(place.glob("*.yaml")):
             # A user's folder may hold tasks beside its suites.
-            if place == shipped or "version" in read_mapping(path, aliases=True):
+            if place == shipped or "version" in read_mapping(path):
                 paths = found.setdefault(path.stem, [])
                 if path.resolve() not in [each.resolve() for each in paths]:
                     paths.append(path)
@@ -131,10 +132,10 @@ def _files(folders: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def _read(path: Path) -> Suite:
-    content = read_mapping(path)
-    file = suite_file(path, content)
+    document = read_document(path)
+    file = suite_file(document)
     root = path.parent.parent if path.parent.name == "suites" else path.parent
-    defects = [*_conflicts(path, content, file), *_missing(path, content, file, root)]
+    defects = [*_conflicts(path, document, file), *_missing(document, file, root)]
     if defects:
         raise SuiteError(f"{path} is not a valid suite", defects)
     return Suite(
@@ -198,7 +199,7 @@ def _calibration(source: CalibrationModel | None, root: Path) -> Path | Literal[
     return source.tasks if source.file is None else (root / source.file).resolve()
 
 
-def _conflicts(path: Path, content: Any, file: SuiteFile) -> list[Defect]:
+def _conflicts(path: Path, document: Document, file: SuiteFile) -> list[Defect]:
     """What is well formed but cannot be meant."""
     defects = []
     named = [
@@ -209,7 +210,7 @@ def _conflicts(path: Path, content: Any, file: SuiteFile) -> list[Defect]:
     counts = Counter(each.task for _, _, each in named)
     seen: set[str] = set()
     for section, index, each in named:
-        where = place_of(path, content, (section, index, "task"))
+        where = document.where((section, index, "task"))
         if counts[each.task] > 1 and each.task in seen:
             defects.append(Defect(where=where, found=f"task {each.task!r} a second time", expected="each task once"))
         if each.task in (WEIGHTS, SUITE):
@@ -223,25 +224,25 @@ def _conflicts(path: Path, content: Any, file: SuiteFile) -> list[Defect]:
             defects.append(Defect(where=where, found="model_utility of a forget task", expected="it of retain tasks"))
         seen.add(each.task)
     if file.name != path.stem:
-        where = place_of(path, content, ("name",))
+        where = document.where(("name",))
         defects.append(Defect(where=where, found=f"name {file.name!r}", expected=f"{path.stem!r}, the file's own"))
     if file.calibration is not None and (file.calibration.file is None) == (file.calibration.tasks is None):
-        where = place_of(path, content, ("calibration",))
+        where = document.where(("calibration",))
         defects.append(Defect(where=where, found="both or neither of `file` and `tasks`", expected="one of them"))
     return defects
 
 
-def _missing(path: Path, content: Any, file: SuiteFile, root: Path) -> list[Defect]:
+def _missing(document: Document, file: SuiteFile, root: Path) -> list[Defect]:
     """Folders and files that the suite names and that are not there."""
     defects = []
     for index, folder in enumerate(file.include):
         if not _folder(root, folder).is_dir():
-            where = place_of(path, content, ("include", index))
+            where = document.where(("include", index))
             expected = f"a folder in {root}, or a shipped one (wmdp, mmlu, ifeval, muse, tofu)"
             defects.append(Defect(where=where, found=f"{folder!r}", expected=expected))
     for section in ("forget", "retain"):
         for index, each in enumerate(getattr(file, section)):
-            where = place_of(path, content, (section, index, "pairs"))
+            where = document.where((section, index, "pairs"))
             if each.pairs is not None and section == "retain":
                 defects.append(Defect(where=where, found="pairs of a retain task", expected="pairs of forget tasks"))
             elif each.pairs not in (None, NEUTRAL, SWAPPED) and not (root / each.pairs).is_file():
@@ -250,6 +251,6 @@ def _missing(path: Path, content: Any, file: SuiteFile, root: Path) -> list[Defe
                 )
     source = file.calibration.file if file.calibration is not None else None
     if source is not None and not (root / source).is_file():
-        where = place_of(path, content, ("calibration", "file"))
+        where = document.where(("calibration", "file"))
         defects.append(Defect(where=where, found=f"{source!r}", expected=f"a file in {root}"))
     return defects

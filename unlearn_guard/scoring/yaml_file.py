@@ -1,4 +1,4 @@
-"""Read a YAML file so that nothing in it can be misread: no duplicate key, no alias, and every line number kept."""
+"""Task definitions as others write them: YAML with aliases and tags, no duplicate key, and every line number kept."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from unlearn_guard.errors import Defect, SuiteError
 
@@ -19,15 +19,14 @@ DEEPEST = 32
 """Levels of lists and mappings inside each other."""
 
 
-def read_mapping(path: Path, *, aliases: bool = False) -> CommentedMap:
+def read_mapping(path: Path) -> CommentedMap:
     """The mapping a YAML file holds, with line numbers. Raises SuiteError that names file and line.
 
-    YAML 1.2: `no` is a word and `1e-3` a number. Aliases, which can unfold to any size, are refused
-    unless `aliases` (the tasks of others use them).
+    YAML 1.2: `no` is a word and `1e-3` a number.
     """
-    text = _text(path)
+    text = text_of(path)
     try:
-        _check_events(path, text, aliases=aliases)
+        _check_depth(path, text)
         content = YAML(typ="rt", pure=True).load(text)
     except DuplicateKeyError as error:
         raise _broken(path, error, "a key that stands twice", "each key once") from error
@@ -58,7 +57,8 @@ def line_of(content: Any, location: Sequence[str | int]) -> int | None:
     return line
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a suite or a task definition. Raises SuiteError where it is none, or no page of it."""
     try:
         if path.stat().st_size > LARGEST:
             raise SuiteError(f"{path} is larger than {LARGEST} bytes, which no suite or task definition is")
@@ -69,23 +69,15 @@ def _text(path: Path) -> str:
         raise SuiteError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _check_events(path: Path, text: str, *, aliases: bool) -> None:
+def _check_depth(path: Path, text: str) -> None:
     """Refuse what no reader survives, before anything is built from it."""
     depth = 0
     for event in YAML(typ="rt", pure=True).parse(text):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > DEEPEST:
             where = f"{path}:{event.start_mark.line + 1}"
-            raise SuiteError(
-                f"{where}: values nested too deep",
-                [Defect(where=where, found=f"more than {DEEPEST} levels", expected="a page of text")],
-            )
-        if isinstance(event, AliasEvent) and not aliases:
-            where = f"{path}:{event.start_mark.line + 1}"
-            raise SuiteError(
-                f"{where}: aliases are not read",
-                [Defect(where=where, found=f"*{event.anchor}", expected="the value itself")],
-            )
+            defect = Defect(where=where, found=f"more than {DEEPEST} levels", expected="a page of text")
+            raise SuiteError(f"{where}: values nested too deep", [defect])
 
 
 def _broken(path: Path, error: YAMLError, found: str, expected: str) -> SuiteError:

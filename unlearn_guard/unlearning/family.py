@@ -53,8 +53,8 @@ class Family(Training):
         """The loss of a forget batch."""
         raise NotImplementedError
 
-    def shapes(self, start: Start) -> Shapes:  # noqa: ARG002 - for those that need it
-        """What is done to the gradients: nothing, unless a method says otherwise."""
+    def shapes(self, start: Start, seed: int) -> Shapes:  # noqa: ARG002 - for those that need them
+        """What is done to gradients and weights: nothing, unless a method says otherwise."""
         return UNSHAPED
 
     def unlearn(self, model: PreTrainedModel, corpora: Corpora, *, seed: int) -> None:
@@ -68,7 +68,7 @@ class Family(Training):
             forget=self.forget_term(start),
             retain=retain_term(start, self.retain_loss) if self.retain else None,
             retain_weight=self.retain,
-            shapes=self.shapes(start),
+            shapes=self.shapes(start, seed),
             seed=seed,
         )
 

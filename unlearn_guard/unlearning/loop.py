@@ -61,10 +61,14 @@ class Training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shapes:
-    """What is done to gradients: to the forget term's alone, and to the sum of both."""
+    """What is done to gradients: to the forget term's alone, and to the sum of both.
+
+    `project` puts the fp32 weights where they may be, after each step.
+    """
 
     forget: Shape | None = None
     total: Shape | None = None
+    project: Callable[[Masters], None] | None = None
 
 
 UNSHAPED = Shapes()
@@ -93,14 +97,12 @@ def fit(
     retain: Term | None = None,
     retain_weight: float = 1.0,
     shapes: Shapes = UNSHAPED,
-    project: Callable[[Masters], None] | None = None,
     keeper: Keeper | None = None,
     seed: int,
 ) -> None:
     """Minimise forget + retain_weight * retain over the tensors named by `trained`, in place.
 
-    The two terms have a backward pass each, so that no more than one's activations are held. `project` puts the fp32
-    weights where they may be after each step.
+    The two terms have a backward pass each, so that no more than one's activations are held.
     A killed training goes on from its last saved state and ends with the same weights.
 
     Raises NonFiniteError when a loss or gradient is no number, UsageError for tensors that the model does not have.
@@ -122,8 +124,8 @@ def fit(
                 if shapes.total is not None:
                     shapes.total(masters.gradients)
                 masters.step(training.rate(step), training.clip)
-                if project is not None:
-                    project(masters)
+                if shapes.project is not None:
+                    shapes.project(masters)
                     masters.write()
                 if keeper is not None:
                     keeper.look(step + 1, masters)

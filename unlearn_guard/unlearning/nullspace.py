@@ -14,10 +14,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from unlearn_guard.errors import UsageError
-from unlearn_guard.unlearning.corpora import Corpora, batch, deal
-from unlearn_guard.unlearning.family import Family, Start, retain_term
+from unlearn_guard.unlearning.corpora import batch, deal
+from unlearn_guard.unlearning.family import Family, Start
 from unlearn_guard.unlearning.gradients import gradient
-from unlearn_guard.unlearning.loop import Shapes, fit
+from unlearn_guard.unlearning.loop import Shapes
 from unlearn_guard.unlearning.masters import Masters
 from unlearn_guard.unlearning.tensors import at_end, share
 
@@ -86,11 +86,10 @@ class Orthogonal(Family):
             for hand in hands
         )
 
-    def unlearn(self, model: PreTrainedModel, corpora: Corpora, *, seed: int) -> None:
-        """Minimise the loss in the null space; see the class."""
-        start = Start(model=model, corpora=corpora, trained=self.trained(model))
+    def shapes(self, start: Start, seed: int) -> Shapes:
+        """The forget gradient, and after each step the whole way from base, without what lies along the directions."""
         basis = self.basis(start, seed)
-        parameters = dict(model.named_parameters())
+        parameters = dict(start.model.named_parameters())
         base = {name: parameters[name].detach().clone() for name in start.trained}
 
         def project(masters: Masters) -> None:
@@ -99,15 +98,4 @@ class Orthogonal(Family):
             for name, master in masters.weights.items():
                 torch.add(moved[name], base[name], out=master)
 
-        fit(
-            model,
-            corpora,
-            self,
-            trained=start.trained,
-            forget=self.forget_term(start),
-            retain=retain_term(start, self.retain_loss) if self.retain else None,
-            retain_weight=self.retain,
-            shapes=Shapes(forget=basis.remove),
-            project=project,
-            seed=seed,
-        )
+        return Shapes(forget=basis.remove, project=project)

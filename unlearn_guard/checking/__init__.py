@@ -1,0 +1,1 @@
+"""`check`: from two checkpoints to a run directory. `pipeline.py` is the file to read first."""

@@ -1,0 +1,109 @@
+"""The checkpoints of a run: sealed before they are opened, and an artifact held against the candidate."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from unlearn_guard.checking.progress import Stopwatch
+from unlearn_guard.checking.request import Request, Settled
+from unlearn_guard.errors import Defect, UsageError
+from unlearn_guard.intake import (
+    Intake,
+    assert_comparable,
+    assert_packages,
+    assert_reads_alike,
+    compare,
+    open_checkpoint,
+    with_parameters,
+)
+from unlearn_guard.quantizers.artifacts import assert_artifact
+from unlearn_guard.quantizers.coverage import assert_quantizable, linear_shapes
+from unlearn_guard.records import FULL
+from unlearn_guard.registry import quantizer
+from unlearn_guard.runs.earlier import Earlier
+from unlearn_guard.runs.store import default_root
+
+SEALED = "sealed"
+"""The folder of the store that holds the sealed copies, by the digest of their files."""
+
+
+def open_sealed(location: str | Path, *, precision: str = FULL, tokenizer: bool = True) -> Intake:
+    """A checkpoint copied into the store and opened there, so that what is loaded is what was hashed.
+
+    One in full precision has its parameters listed. Raises CheckpointError, and PluginError for a tokenizer that
+    needs a package which is not installed.
+    """
+    intake = open_checkpoint(location, precision=precision, seal_in=default_root() / SEALED, tokenizer=tokenizer)
+    assert_packages(intake.checkpoint.path)
+    return with_parameters(intake) if precision == FULL else intake
+
+
+def assert_made_from(artifact: Intake, candidate: Intake) -> tuple[str, ...]:
+    """Refuse an artifact whose embeddings or head are not the candidate's, where they can be compared.
+
+    Quantizers leave both alone. Where they changed the dtype nothing can be said, and the note says that.
+    """
+    theirs = {tensor.name: tensor for tensor in artifact.tensors}
+    shared = [
+        (tensor, theirs[tensor.name])
+        for tensor in candidate.tensors
+        if tensor.name in theirs and ("embed" in tensor.name or "lm_head" in tensor.name)
+    ]
+    comparable = [(ours, other) for ours, other in shared if ours.dtype == other.dtype]
+    defects = [
+        Defect(where=ours.name, found="other values than the candidate's", expected="the candidate's own tensor")
+        for ours, other in comparable
+        if ours.digest != other.digest
+    ]
+    if defects:
+        raise UsageError(f"{artifact.location} was not made from {candidate.location}", defects)
+    if not comparable:
+        return (
+            f"nothing in {artifact.location} can be compared with the candidate: that it was made from it is on trust",
+        )
+    return ()
+
+
+def assert_precisions(artifacts: Mapping[str, str], precisions: Sequence[str]) -> None:
+    """Refuse an artifact for a precision that is not measured."""
+    unused = [name for name in artifacts if name not in precisions or name == FULL]
+    if unused:
+        raise UsageError(
+            f"--artifact {unused[0]}={artifacts[unused[0]]}: {unused[0]} is not a quantized precision of this run",
+            fix=f"Measured: {', '.join(precisions)}.",
+        )
+
+
+def open_others(
+    request: Request, settled: Settled, candidate: Intake, earlier: Earlier
+) -> tuple[Intake, Mapping[str, Intake], tuple[str, ...]]:
+    """Base and the ready-made artifacts, each held against the candidate."""
+    base = open_sealed(settled.base)
+    earlier.assert_same(base=base.checkpoint.digest)
+    notes = [*(f"base: {note}" for note in base.notes), *assert_comparable(base, candidate).notes]
+    for intake in (base, candidate):
+        assert_quantizable(intake.checkpoint.path, intake.location, settled.precisions)
+    for name in settled.precisions:
+        quantizer(name).recipe(linear_shapes(base.checkpoint.path))  # a library that is missing is told now
+    artifacts = {name: open_sealed(path, precision=name) for name, path in request.artifacts.items()}
+    for name, artifact in artifacts.items():
+        trust = assert_made_from(artifact, candidate)
+        shown = assert_artifact(name, artifact.checkpoint, candidate.checkpoint, artifact.location)
+        notes += [*(() if shown else trust), *assert_reads_alike(base, artifact), *artifact.notes]
+    return base, artifacts, tuple(notes)
+
+
+def open_retrained(request: Request, base: Intake, candidate: Intake, watch: Stopwatch) -> Intake | None:
+    """The model that never saw the forget set: base's architecture and tokenizer, but neither base nor candidate."""
+    if request.retrained is None:
+        return None
+    with watch.stage("open retrained"):
+        retrained = open_sealed(request.retrained)
+        if defects := compare(base, retrained).defects:
+            raise UsageError(f"--retrained {retrained.location} cannot be compared with base", defects)
+        for who, other in (("base", base), ("the candidate", candidate)):
+            if not compare(other, retrained).changed:
+                raise UsageError(
+                    f"--retrained {retrained.location} has the weights of {who}",
+                    fix="Give a model that was trained without the forget set: one compared with itself always agrees.",
+                )
+    return retrained

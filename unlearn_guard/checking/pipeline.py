@@ -1,0 +1,279 @@
+"""`check`, from the two checkpoints to the run directory: the stages in their order.
+
+    read the policy -> open candidate and base -> settle base, suite, precisions -> render the suite
+    -> resolve the policy -> quantize and score both -> ask a sample in other dtypes -> attribute both
+    -> compare weights -> derive -> judge -> write the run -> report
+
+Whatever can be known to be wrong is found before the first model is loaded.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from unlearn_guard.checking.bench import Bench
+from unlearn_guard.checking.checkpoints import assert_precisions, open_others, open_retrained, open_sealed
+from unlearn_guard.checking.deployed_items import assert_same_ids
+from unlearn_guard.checking.erasure import PRECISIONS, Attributed, Erasure
+from unlearn_guard.checking.other_dtypes import Elsewhere
+from unlearn_guard.checking.progress import Progress, Silent, Stopwatch
+from unlearn_guard.checking.request import Request, Settled, assert_new, settle
+from unlearn_guard.checking.weighing import weigh
+from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
+from unlearn_guard.errors import MeasurementError, UsageError
+from unlearn_guard.intake import (
+    Intake,
+    open_tokenizer,
+    padding_ids,
+    write_release,
+)
+from unlearn_guard.judging.derive import derive
+from unlearn_guard.judging.draft import PolicyDraft
+from unlearn_guard.judging.gate import judge
+from unlearn_guard.judging.knowing import unknown
+from unlearn_guard.judging.lint import policy_warnings, suite_warnings
+from unlearn_guard.judging.thresholds import read_policy, resolve
+from unlearn_guard.processes.chatter import chatter_to
+from unlearn_guard.quantizers.protocol import SHORTEST, Calibration, Placement
+from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
+from unlearn_guard.registry import precisions as known_precisions
+from unlearn_guard.registry import quantizer
+from unlearn_guard.reports.rendering import write_report
+from unlearn_guard.runs.directory import ATTRIBUTION, LOG, WEIGHTS, abandon, clear, write_run
+from unlearn_guard.runs.drift_file import write_drift
+from unlearn_guard.runs.earlier import Earlier, taken
+from unlearn_guard.runs.store import Store, default_root
+from unlearn_guard.scoring.calibration import calibration_texts
+from unlearn_guard.scoring.chat import Chat
+from unlearn_guard.scoring.evaluate import render
+from unlearn_guard.scoring.questions import Rendered
+from unlearn_guard.scoring.suites import load_suite
+
+
+def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path]:
+    """Measure and judge one candidate; returns the run and the directory that holds it.
+
+    The same command after an interruption takes up where it stopped, and the same command again measures
+    nothing twice. Raises UsageError before anything is measured, MeasurementError when measuring fails.
+    """
+    watch = Stopwatch(progress=progress or Silent())
+    watch.progress.plan(0)
+    with ExitStack() as held:
+        # Where the directory is known, an earlier verdict in it stands no longer from here on.
+        earlier = held.enter_context(taken(request.out, replace=request.replace)) if request.out else None
+        try:
+            draft = read_policy(request.policy)
+            with watch.stage("open candidate"):
+                candidate = open_sealed(request.checkpoint)
+            settled = settle(request, draft, candidate)
+            assert_new(request.release)
+        except UsageError:
+            if request.out is not None:
+                abandon(request.out)
+            raise
+        out = request.out or Path("runs") / f"{candidate.place.directory.name}-{candidate.checkpoint.digest[:12]}"
+        earlier = earlier or held.enter_context(taken(out, replace=request.replace))
+        return _check_into(out, earlier, request, settled, draft, candidate, watch), out
+
+
+def _check_into(
+    out: Path,
+    earlier: Earlier,
+    request: Request,
+    settled: Settled,
+    draft: PolicyDraft,
+    candidate: Intake,
+    watch: Stopwatch,
+) -> Run:
+    """Measure and judge into a directory that is held."""
+    log = out / LOG
+    try:
+        earlier.assert_same(candidate=candidate.checkpoint.digest, suite=settled.suite, policy=draft.digest)
+        with chatter_to(log):
+            ready = _prepare(request, settled, draft, candidate, watch, earlier)
+            clear(out)
+            earlier.discard()
+            run, scores, attributed = _measure(request, ready, watch)
+        for each in attributed:
+            each.write(out / ATTRIBUTION)
+        write_drift(out / WEIGHTS, ready.bench.drift, base=run.base.digest, candidate=run.candidate.digest)
+        write_run(run, scores, out)
+        write_report(out)
+        if request.release is not None and run.verdict.passed:
+            write_release(ready.candidate.checkpoint.path, ready.candidate.sealed, request.release)
+        return run
+    except UsageError:
+        abandon(out)
+        raise
+    except MeasurementError as error:
+        error.fix = error.fix or f"What the libraries themselves printed is in {log}."
+        raise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """Everything that a user could have got wrong has been looked at; what is left is to measure."""
+
+    candidate: Intake
+    artifacts: Mapping[str, Intake]
+    retrained: Intake | None
+    policy: Policy
+    settled: Settled
+    bench: Bench
+    erasure: Erasure
+    elsewhere: Elsewhere
+    notes: tuple[str, ...]
+
+
+def _prepare(
+    request: Request, settled: Settled, draft: PolicyDraft, candidate: Intake, watch: Stopwatch, earlier: Earlier
+) -> Ready:
+    erasing = sum(each in PRECISIONS for each in settled.precisions)
+    steps = 6 + 2 * len(settled.precisions) + 2 * erasing
+    watch.progress.plan(steps)
+    assert_precisions(request.artifacts, settled.precisions)
+    for precision in settled.precisions:
+        quantizer(precision)
+    with watch.stage("open base"):
+        base, artifacts, notes = open_others(request, settled, candidate, earlier)
+    retrained = open_retrained(request, base, candidate, watch)
+    with watch.stage("render the suite"):
+        suite = load_suite(settled.suite, request.tasks_dirs)
+        chat = Chat(open_tokenizer(base.checkpoint.path)) if request.apply_chat_template else None
+        rendered = render(suite, limit=request.limit, seed=request.seed, data_dir=request.data_dir, chat=chat)
+    bench = _bench(request, settled, rendered, base, watch)
+    for intake in (candidate, *artifacts.values()):
+        assert_same_ids(rendered, bench.tokenizer, intake, padding_ids(base, intake))
+    elsewhere = Elsewhere(
+        bench=bench,
+        candidate=candidate,
+        items=request.dtype_items,
+        seed=request.seed,
+        retrained=retrained.checkpoint.digest if retrained is not None else None,
+    )
+    watch.progress.plan(steps + elsewhere.stages(settled.precisions))
+    return Ready(
+        candidate=candidate,
+        artifacts=artifacts,
+        retrained=retrained,
+        policy=resolve(draft, rendered.records, known_precisions()),
+        settled=settled,
+        bench=bench,
+        erasure=Erasure(bench=bench, candidate=candidate, seed=request.seed),  # reads the prompt pairs
+        elsewhere=elsewhere,
+        notes=(*settled.notes, *candidate.notes, *notes, *rendered.notes),
+    )
+
+
+def _measure(
+    request: Request, ready: Ready, watch: Stopwatch
+) -> tuple[Run, tuple[TaskScore, ...], tuple[Attributed, ...]]:
+    started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    seed_everything(request.seed)
+    bench, precisions = ready.bench, ready.settled.precisions
+    base, candidate = bench.base.checkpoint, ready.candidate.checkpoint
+    scores = _scores(bench, precisions, bench.base, ready.candidate, ready.artifacts)
+    scores += _retrained_scores(bench, ready.retrained)
+    never_saw = ready.retrained.checkpoint.digest if ready.retrained is not None else None
+    gaps = ready.elsewhere.measure(precisions, ready.artifacts, scores)
+    erased = ready.erasure.measure(precisions, ready.artifacts)
+    weights = weigh(bench, ready.candidate, precisions, ready.artifacts)
+    with watch.stage("judge"):
+        derived = derive(
+            scores,
+            base=base.digest,
+            candidate=candidate.digest,
+            seed=request.seed,
+            retrained=never_saw,
+        )
+        measurements = (*derived, *gaps, *erased, *weights)
+        complete = request.limit is None
+        verdict = judge(ready.policy.limits, measurements, candidate=candidate.digest, complete=complete)
+    unknown_tasks = unknown(scores, base=base.digest, seed=request.seed, retrained=never_saw)
+    run = Run(
+        suite=ready.settled.suite,
+        policy=ready.policy,
+        base=bench.base.named,
+        candidate=ready.candidate.named,
+        retrained=ready.retrained.named if ready.retrained is not None else None,
+        prompts=bench.rendered.prompts(bench.tokenizer),
+        tasks=bench.rendered.records,
+        measurements=measurements,
+        verdict=verdict,
+        stages=tuple(watch.stages),
+        environment=describe(device=bench.placement.device_map, dtype=str(bench.placement.dtype), seed=request.seed),
+        started=started,
+        seconds=time.monotonic() - begin,
+        limit=request.limit,
+        notes=(*ready.notes, *bench.notes, *bench.store.warnings, *unknown_tasks),
+        warnings=_warnings(ready.policy, bench.rendered, complete=complete),
+    )
+    return run, (*scores, *ready.elsewhere.scores), tuple(ready.erasure.attributed)
+
+
+def _warnings(policy: Policy, rendered: Rendered, *, complete: bool) -> tuple[str, ...]:
+    """What the policy and the suite cannot tell, however the candidate answers."""
+    prompts = {each.task.name: [item.prompt for item in each.items] for each in rendered.tasks}
+    return (
+        *policy_warnings(policy.limits, rendered.records),
+        *suite_warnings(rendered.records, prompts, complete=complete),
+    )
+
+
+def _retrained_scores(bench: Bench, retrained: Intake | None) -> tuple[TaskScore, ...]:
+    """Its answers in full precision to what is compared with it: the probes, and what is scored without knowing."""
+    if retrained is None:
+        return ()
+    asked = tuple(task for task in bench.rendered.records if task.role is not Role.RETAIN)
+    return bench.score("retrained", retrained, FULL, asked)
+
+
+def _bench(request: Request, settled: Settled, rendered: Rendered, base: Intake, watch: Stopwatch) -> Bench:
+    device = choose_device(request.device)
+    calibration, notes = _calibration(settled, rendered, base)
+    return Bench(
+        rendered=rendered,
+        base=base,
+        calibration=calibration,
+        placement=Placement(device_map=device_map(device), dtype=choose_dtype(request.dtype, device)),
+        batch_size=request.batch_size,
+        store=Store(default_root()),
+        watch=watch,
+        notes=notes,
+    )
+
+
+def _calibration(settled: Settled, rendered: Rendered, base: Intake) -> tuple[Calibration, list[str]]:
+    """The texts that every data-driven quantizer of this run looks at, and what to say of those it does not."""
+    if not any(quantizer(name).calibrated for name in settled.precisions):
+        return Calibration(texts=()), []
+    tokenizer = open_tokenizer(base.checkpoint.path)
+    chosen = calibration_texts(
+        rendered,
+        rendered.suite.calibration_samples,
+        length=lambda text: len(tokenizer(text)["input_ids"]),
+        shortest=SHORTEST,
+    )
+    used, over = len(chosen.texts), chosen.passed_over
+    note = f"calibration: {used} texts used, {over} passed over with fewer than {SHORTEST} tokens"
+    return Calibration(texts=chosen.texts), [note]
+
+
+def _scores(
+    bench: Bench, precisions: Sequence[str], base: Intake, candidate: Intake, artifacts: Mapping[str, Intake]
+) -> tuple[TaskScore, ...]:
+    """Every answer the policy may need: base at a quantized precision is asked its retain tasks only.
+
+    `retain_drop` compares both models quantized; forgetting and gaps are measured against what the
+    full-precision models know.
+    """
+    everything = bench.rendered.records
+    retained = tuple(task for task in everything if task.role is Role.RETAIN)
+    scores: list[TaskScore] = []
+    for precision in precisions:
+        scores += bench.score("base", base, precision, everything if precision == FULL else retained)
+        scores += bench.score("candidate", candidate, precision, everything, artifacts.get(precision))
+    return tuple(scores)

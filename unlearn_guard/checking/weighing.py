@@ -1,0 +1,93 @@
+"""What is measured on the weights themselves: where an edit lies on base's grid, and how much is in 4 bits."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from unlearn_guard.checking.bench import Bench
+from unlearn_guard.intake import Intake
+from unlearn_guard.quantizers.coverage import coverage
+from unlearn_guard.quantizers.drift import by_layer, layer_counts, total
+from unlearn_guard.quantizers.share import quantized_share, stored_bytes
+from unlearn_guard.records import FULL, WEIGHTS, Measurement
+from unlearn_guard.registry import quantizer
+from unlearn_guard.runs.store import key as store_key
+
+
+def weigh(
+    bench: Bench, candidate: Intake, precisions: Sequence[str], artifacts: Mapping[str, Intake]
+) -> tuple[Measurement, ...]:
+    """The candidate's update on base's NF4 grid, and the share in 4 bits of each quantized candidate of this run."""
+    with bench.watch.stage("compare weights", "nf4"):
+        drift = _drift(bench, candidate)
+        shares = [
+            _share(bench, candidate, precision, artifacts.get(precision))
+            for precision in precisions
+            if precision != FULL
+        ]
+    return (*drift, *(share for share in shares if share is not None))
+
+
+def _drift(bench: Bench, candidate: Intake) -> tuple[Measurement, ...]:
+    """Over all layers that NF4 quantizes."""
+    units = coverage(bench.base.checkpoint.path).units
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        bench.watch.advance(done, len(units))
+
+    layers = layer_counts(bench.base.checkpoint, candidate.checkpoint, advance)
+    bench.drift = by_layer(layers)
+    counts = total(layers)
+    numbers = (
+        ("code_flip_rate", counts.code_flip_rate, counts.weights),
+        ("update_to_bin", counts.update_to_bin, counts.changed),
+        ("floor_survival", counts.floor_survival, counts.changed),
+    )
+    if counts.update_to_bin is not None and not math.isfinite(counts.update_to_bin):
+        bench.notes.append("update_to_bin: most changed weights lie in blocks that are zero in base and have no bins")
+    return tuple(
+        Measurement(
+            subject=candidate.checkpoint.digest,
+            precision="nf4",
+            task=WEIGHTS,
+            metric=name,
+            value=value,
+            samples=count,
+        )
+        for name, value, count in numbers
+        if value is not None and math.isfinite(value)
+    )
+
+
+def _share(bench: Bench, candidate: Intake, precision: str, artifact: Intake | None) -> Measurement | None:
+    """By what was written, whoever wrote it; None where that cannot be read as tensors."""
+    recipe, digest = bench.recipe(precision, candidate, artifact), candidate.checkpoint.digest
+    key = store_key(kind="stored_bytes", model=digest, recipe=recipe, engine=bench.engine())
+    files = _files(bench, key)
+    if files is None:
+        made = artifact.checkpoint if artifact else bench.quantized(quantizer(precision), candidate)
+        files = stored_bytes(made.path)
+        bench.store.put_json(key, files)
+    counted = quantized_share(files, coverage(candidate.checkpoint.path))
+    if not counted:
+        return None
+    packed, weights = counted
+    return Measurement(
+        subject=digest,
+        precision=precision,
+        task=WEIGHTS,
+        metric="quantized_share",
+        value=packed / weights,
+        samples=weights,
+    )
+
+
+def _files(bench: Bench, key: str) -> dict[str, int] | None:
+    """The stored sizes of a quantized model's tensors; what cannot be sizes is thrown away."""
+    held = bench.store.get_json(key)
+    if held is None or (isinstance(held, dict) and all(type(size) is int and size >= 0 for size in held.values())):
+        return held
+    bench.store.discard(key)
+    return None

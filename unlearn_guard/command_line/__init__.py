@@ -1,0 +1,1 @@
+"""What a user types: parsing, options, and the words printed; no logic."""

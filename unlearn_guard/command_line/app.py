@@ -1,0 +1,276 @@
+"""The command line: parse, call one function, turn the outcome into an exit status. No logic.
+
+click rather than typer: every usage error has to end with status 4, and typer keeps the exceptions of
+the click inside it private.
+"""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unlearn_guard import __version__
+from unlearn_guard.command_line.around import AROUND
+from unlearn_guard.command_line.options import (
+    EPILOG,
+    PATH,
+    device,
+    dtype,
+    finding,
+    measuring,
+    methods_dir,
+    pairs,
+    seed,
+)
+from unlearn_guard.errors import ExitStatus, GuardError, StorageError
+from unlearn_guard.processes.children import keep_safe
+from unlearn_guard.processes.interruption import asked, leave, remembered
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="unlearn-guard")
+def app() -> None:
+    """Has this language model really unlearned, and does it stay unlearned at 4 bits?"""
+
+
+def main() -> None:
+    """Run the command line and leave with its exit status."""
+    keep_safe()
+    with remembered():
+        try:
+            status = run(sys.argv[1:])
+            leave(status)
+        except KeyboardInterrupt:  # another one, while the first was being told
+            leave(ExitStatus.INTERRUPTED)
+
+
+def run(arguments: list[str]) -> int:
+    """One command line, from arguments to exit status. Only this function prints errors."""
+    try:
+        return int(app.main(arguments, prog_name="unlearn-guard", standalone_mode=False) or ExitStatus.PASSED)
+    except BaseException as error:
+        # An interrupt may come out of a library as any error, as one that its process died.
+        if asked() or isinstance(error, (KeyboardInterrupt, click.Abort)):
+            click.echo("interrupted; the same command goes on where this one stopped", err=True)
+            return ExitStatus.INTERRUPTED
+        return _told(error)
+
+
+def _told(error: BaseException) -> int:
+    """Print what ended a command; its exit status."""
+    if isinstance(error, click.ClickException):
+        error.show()
+        return ExitStatus.USAGE
+    if isinstance(error, OSError):
+        error = StorageError(f"{error.strerror or error}: {error.filename or 'a file'}")
+    if isinstance(error, GuardError):
+        click.echo(f"error: {_printable(str(error))}", err=True)
+        return error.exit_status
+    # Python itself would leave with 1, which here says that a limit was measured and broken; a library that ends
+    # the process with 0 would say that every limit held.
+    click.echo(_printable("".join(traceback.format_exception(error))), err=True)
+    click.echo("error: a fault of unlearn-guard or of a library; there is no verdict", err=True)
+    return ExitStatus.MEASURING_FAILED
+
+
+def _printable(text: str) -> str:
+    """Text without what could steer a terminal; line breaks are ours."""
+    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
+
+
+@app.command(epilog=EPILOG)
+@click.argument("checkpoint")
+@click.option(
+    "--base", metavar="PATH", help="The model before unlearning: a directory or a hub id, ORG/NAME[@REVISION]."
+)
+@click.option("--suite", metavar="NAME", help="Which questions to ask: a suite's name or its YAML file.")
+@click.option(
+    "--artifact",
+    "artifacts",
+    metavar="PRECISION=PATH",
+    multiple=True,
+    callback=pairs("PRECISION=PATH, as in gptq=./model-gptq"),
+    help="Score this quantized model instead of making one.",
+)
+@click.option(
+    "--retrained",
+    metavar="PATH",
+    help="A model that never saw the forget set: what probes (privleak) and forget tasks are compared with.",
+)
+@click.option("--apply-chat-template", is_flag=True, help="Ask through base's chat template, as deployed.")
+@click.option("--out", type=PATH, help="The run directory.  [default: runs/NAME-DIGEST]")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Give up a finished run of another candidate, base, suite or policy that lies in the run directory.",
+)
+@click.option(
+    "--release",
+    type=PATH,
+    metavar="DIR",
+    help="Where it passes, write the files that were judged, and no others, here.",
+)
+@click.option("--junitxml", type=PATH, metavar="FILE", help="Also write one JUnit case a limit.")
+@finding
+@measuring
+def check(checkpoint: str, junitxml: Path | None, quiet: bool, **options: Any) -> int:
+    """Measure CHECKPOINT and judge it: has it unlearned, and does that survive quantization?
+
+    CHECKPOINT is a directory of safetensors or a hub id, ORG/NAME[@REVISION]. The policy file may name
+    base, suite and precisions, so that the checkpoint alone is enough on the command line.
+    """
+    from unlearn_guard.checking.request import Request
+    from unlearn_guard.command_line.commands import check_command
+
+    return check_command(Request(checkpoint=checkpoint, **options), junitxml=junitxml, quiet=quiet)
+
+
+@app.command(epilog=EPILOG)
+@click.argument("run_dir", type=PATH)
+@click.option("--thresholds", metavar="FILE", help="Policy: a file or a shipped name.  [default: the run's own]")
+def judge(run_dir: Path, thresholds: str | None) -> int:
+    """Judge a finished run again, by another policy or the same. Measures nothing."""
+    from unlearn_guard.command_line.commands import judge_command
+
+    return judge_command(run_dir, thresholds)
+
+
+@app.command()
+@click.argument("run_dir", type=PATH)
+@click.option("--html", type=PATH, metavar="FILE", help="One self-contained page.  [default: RUN_DIR/report.html]")
+@click.option("--markdown", type=PATH, metavar="FILE", help="For a pull request or $GITHUB_STEP_SUMMARY.")
+@click.option("--sarif", type=PATH, metavar="FILE", help="SARIF 2.1.0: a rule a limit, at the policy's lines.")
+@click.option("--model-card", type=PATH, metavar="README.md", help="Put the scores into a model card's front matter.")
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    metavar="TASK=ORG/DATASET:TASK_ID",
+    multiple=True,
+    callback=pairs("TASK=ORG/DATASET:TASK_ID"),
+    help="With --model-card: also write .eval_results/unlearn-guard.yaml for this benchmark of the Hub.",
+)
+@click.option("--annotations", is_flag=True, help="Print at most ten GitHub annotations, worst first.")
+@click.option("--github-output", type=PATH, metavar="FILE", help="Append verdict, status and digests: $GITHUB_OUTPUT.")
+@click.option("--show-items", is_flag=True, help="Also show targets and answers of items that changed.")
+def report(run_dir: Path, **asked: Any) -> int:
+    """Render a finished run for people and tools. Measures nothing; the exit status says only that it was written."""
+    from unlearn_guard.command_line.evidence import report_command
+
+    return report_command(run_dir, **asked)
+
+
+@app.command()
+@click.argument("places", nargs=-1, required=True, metavar="DIR...")
+@click.option("--out", type=PATH, metavar="SITE", required=True, help="The directory of the site.")
+@click.option("--markdown", type=PATH, metavar="FILE", help="Also write the table as Markdown.")
+@click.option("--with-reports", is_flag=True, help="Put each run's report into the site, to publish it alone.")
+def leaderboard(places: tuple[str, ...], out: Path, markdown: Path | None, with_reports: bool) -> int:
+    """Rank the runs at and below each DIR, or URL: a page that opens from disk, with CSV and JSON beside it.
+
+    Measures nothing. Every run is held against its digests; an edited one is refused.
+    """
+    from unlearn_guard.command_line.evidence import leaderboard_command
+
+    return leaderboard_command(places, out, markdown, with_reports)
+
+
+@app.command()
+@click.argument("run_dir", type=PATH)
+@click.option("--out", type=PATH, metavar="FILE", required=True, help="The statement to write, outside the candidate.")
+@click.option("--candidate", metavar="PATH", help="Where the candidate lies now.  [default: where it was judged]")
+@click.option("--key", type=PATH, metavar="PRIVATE.pem", help="Sign with this elliptic-curve key, into FILE.sig.")
+def attest(run_dir: Path, out: Path, candidate: str | None, key: Path | None) -> int:
+    """State which bytes a run judged, by which policy, with which result: an in-toto test result."""
+    from unlearn_guard.command_line.evidence import attest_command
+
+    return attest_command(run_dir, out, candidate, key)
+
+
+@app.command(epilog=EPILOG)
+@click.argument("statement", type=PATH)
+@click.argument("checkpoint", type=PATH)
+@click.option("--public-key", type=PATH, metavar="PUBLIC.pem", help="Also ask that STATEMENT.sig is this key's.")
+def verify(statement: Path, checkpoint: Path, public_key: Path | None) -> int:
+    """Are the files of CHECKPOINT the ones that STATEMENT says were judged, and did they pass?"""
+    from unlearn_guard.command_line.evidence import verify_command
+
+    return verify_command(statement, checkpoint, public_key)
+
+
+@app.command()
+@click.argument("checkpoint")
+@click.option("--base", metavar="PATH", help="Also say what differs from this model.")
+def inspect(checkpoint: str, base: str | None) -> int:
+    """Open CHECKPOINT as `check` would: its digest, its defects, its difference from base."""
+    from unlearn_guard.command_line.commands import inspect_command
+
+    return inspect_command(checkpoint, base)
+
+
+@app.command()
+@click.argument("model")
+@click.option("--suite", metavar="NAME", help="Take the pairs of this suite's forget task.")
+@click.option("--task", metavar="NAME", help="Which forget task.  [default: the first that has pairs]")
+@click.option("--pairs", type=PATH, metavar="FILE.jsonl", help="Take these pairs.")
+@click.option("--edges", type=click.Choice(("mlp", "all")), default="mlp", show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=5, show_default=True, help="IG steps.")
+@click.option(
+    "--faithful",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Also say how much of the answer the N heaviest edges carry.",
+)
+@click.option("--out", type=PATH, required=True, metavar="SCORES.json")
+@device
+@dtype
+@finding
+def attribute(model: str, out: Path, **options: Any) -> int:
+    """Find the circuit of MODEL: the score of each edge by EAP-IG, and the layers that matter.
+
+    Pairs come from a suite or from a file of {"clean", "corrupted", "target", "wrong"}, one a line.
+    """
+    from unlearn_guard.command_line.commands import attribute_command
+
+    return attribute_command(model, out, **options)
+
+
+@app.command()
+@click.argument("method")
+@click.option("--base", metavar="PATH", required=True, help="The model that is to unlearn.")
+@click.option("--suite", metavar="NAME", required=True, help="What it is to unlearn.")
+@click.option("--out", type=PATH, required=True, help="The directory of the candidate.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=pairs("KEY=VALUE, as in lr=1e-4", may_be_empty=True),
+    help="A hyperparameter of the method.",
+)
+@click.option(
+    "--corpora",
+    type=PATH,
+    metavar="DIR",
+    help="forget and retain as .jsonl or .parquet.  [default: the suite's]",
+)
+@click.option("--fold", metavar="NAME", help="Forget this fold of the suite's corpora instead, such as scal_1.")
+@methods_dir
+@device
+@seed
+@click.option("--quiet", is_flag=True, help="No progress.")
+@finding
+def unlearn(quiet: bool, **options: Any) -> int:
+    """Make a candidate: train METHOD on the suite's forget and retain corpora.
+
+    `list methods` names them. A method's hyperparameters and their defaults are what the suite found for its
+    base, else the method's own; the candidate's unlearn_guard.json records them.
+    """
+    from unlearn_guard.command_line.commands import unlearn_command
+
+    return unlearn_command(options, quiet=quiet)
+
+
+for command in AROUND:
+    app.add_command(command)

@@ -1,0 +1,124 @@
+"""The commands around a check: comparisons, data, the organism, policies, lists and the demo. Parsing alone."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unlearn_guard.command_line.options import EPILOG, PATH, comparing, finding, methods_dir, seed, tasks_dir
+
+
+@click.command()
+@comparing
+@finding
+@click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True)
+@click.option("--ray-address", metavar="HOST:PORT", help="A running Ray cluster.  [default: one of this machine alone]")
+@click.option("--jobs", type=click.IntRange(1), help="Cells at a time.  [default: as many as have their own devices]")
+@click.option(
+    "--gpus-per-cell", type=click.IntRange(1), default=1, show_default=True, help="CUDA devices that a cell sees."
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+def compare(
+    engine: str, ray_address: str | None, jobs: int | None, gpus_per_cell: int, quiet: bool, **options: Any
+) -> int:
+    """Unlearn and check with many methods, suites and seeds, and rank what comes out.
+
+    Each cell is a process of its own. A cell that fails is a row that says why. The same command again measures
+    only what is missing. Status 0 says that every cell was measured, 3 that one could not be; neither is a verdict.
+    """
+    from unlearn_guard.command_line.commands import compare_command
+
+    how = {"jobs": jobs, "gpus": gpus_per_cell, "engine": engine, "ray_address": ray_address}
+    return compare_command(options, quiet=quiet, **how)
+
+
+@click.command()
+@comparing
+@finding
+def plan(**options: Any) -> int:
+    """What `compare` with the same options would do: its cells, what is measured already, and what the rest takes."""
+    from unlearn_guard.command_line.commands import plan_command
+
+    return plan_command(options)
+
+
+@click.group()
+def data() -> None:
+    """The datasets that suites ask from, for machines without a network."""
+
+
+@data.command(name="pull")
+@click.argument("suites", nargs=-1, required=True, metavar="SUITE...")
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR")
+@tasks_dir
+def pull(suites: tuple[str, ...], data_dir: Path, tasks_dirs: tuple[Path, ...]) -> int:
+    """Fetch exactly the splits that these suites read into DIR, with a manifest of revisions, licences and digests.
+
+    Needs a network. Copy DIR to where `check --data-dir DIR` runs.
+    """
+    from unlearn_guard.command_line.commands import pull_command
+
+    return pull_command(suites, data_dir, tasks_dirs)
+
+
+@click.group()
+def organism() -> None:
+    """The embedded model organism: a small model that knows an invented world."""
+
+
+@organism.command()
+@click.argument("name", type=click.Choice(("base", "unchanged", "erased", "destroyed", "hidden")))
+@click.option("--out", type=PATH, required=True, help="The directory to write.")
+@seed
+def build(name: str, out: Path, seed: int) -> int:
+    r"""Write the base model, or a candidate made from it.
+
+    \b
+    base       the model that knows
+    unchanged  the same bytes
+    erased     an honest edit that holds the default limits
+    destroyed  has forgotten everything, retain tasks included
+    hidden     has forgotten in full precision only: every weight keeps its NF4 code
+    """
+    from unlearn_guard.command_line.commands import build_command
+
+    return build_command(name, out, seed)
+
+
+@click.group()
+def policy() -> None:
+    """The policies that `check` and `judge` hold a candidate against."""
+
+
+@policy.command(name="show")
+@click.argument("name", required=False, metavar="[POLICY]")
+@click.option("--suite", metavar="NAME", help="Show a limit for each of its tasks.  [default: the policy's own suite]")
+@tasks_dir
+def show_policy(name: str | None, suite: str | None, tasks_dirs: tuple[Path, ...]) -> int:
+    """Every limit of POLICY (a file or a shipped name, else paper) with its reason, and what it cannot tell."""
+    from unlearn_guard.command_line.policy_table import show
+
+    return show(name, suite, tasks_dirs)
+
+
+@click.command(name="list")
+@click.argument("what", type=click.Choice(("methods", "policies", "precisions", "suites", "tasks")))
+@tasks_dir
+@methods_dir
+def list_(what: str, tasks_dirs: tuple[Path, ...], methods_dir: Path | None) -> int:
+    """Name what a flag or a policy may say."""
+    from unlearn_guard.command_line.listing import list_command
+
+    return list_command(what, tasks_dirs, methods_dir)
+
+
+@click.command(epilog=EPILOG.replace("Exit status:", "Exit status (0 here: `erased` passed and `hidden` was caught):"))
+@click.option("--out", type=PATH, default=Path("demo"), show_default=True)
+def demo(out: Path) -> int:
+    """Build an honest and a dishonest candidate, check both, and show the second caught."""
+    from unlearn_guard.command_line.commands import demo_command
+
+    return demo_command(out)
+
+
+AROUND = (compare, plan, data, organism, policy, list_, demo)

@@ -1,0 +1,1 @@
+"""Many cells: methods, suites and seeds, on this machine or a cluster, and the leaderboard."""

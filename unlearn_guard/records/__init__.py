@@ -1,0 +1,59 @@
+"""The frozen values that flow between the stages. Nothing here computes, reads a file or imports torch.
+
+Everything the guard learns about a model is a `Measurement`; every rule is a `Limit` on one
+measurement; a `Check` puts the two together and a `Verdict` is all the checks. Constructors only
+refuse what cannot be true. Import every one of them from here.
+"""
+
+from unlearn_guard.records.measurement import Interval, Measurement
+from unlearn_guard.records.model import TORCH_NAMES, Checkpoint, Span, StoredTensor
+from unlearn_guard.records.names import (
+    CONFIDENCE_LEVELS,
+    CORRECTED,
+    FORGET_QUALITY,
+    FULL,
+    MODEL_UTILITY,
+    PRIVLEAK,
+    SUITE,
+    WEIGHTS,
+)
+from unlearn_guard.records.policy import Limit, Policy, Property
+from unlearn_guard.records.run import Environment, Run, Stage
+from unlearn_guard.records.scores import RATIO_OCTAVES, EdgeScores, LayerDrift, Sample, TaskScore
+from unlearn_guard.records.task import Prompt, Role, Source, Task
+from unlearn_guard.records.verdict import Check, Outcome, Verdict
+
+__all__ = [
+    "CONFIDENCE_LEVELS",
+    "CORRECTED",
+    "FORGET_QUALITY",
+    "FULL",
+    "MODEL_UTILITY",
+    "PRIVLEAK",
+    "RATIO_OCTAVES",
+    "SUITE",
+    "TORCH_NAMES",
+    "WEIGHTS",
+    "Check",
+    "Checkpoint",
+    "EdgeScores",
+    "Environment",
+    "Interval",
+    "LayerDrift",
+    "Limit",
+    "Measurement",
+    "Outcome",
+    "Policy",
+    "Prompt",
+    "Property",
+    "Role",
+    "Run",
+    "Sample",
+    "Source",
+    "Span",
+    "Stage",
+    "StoredTensor",
+    "Task",
+    "TaskScore",
+    "Verdict",
+]

@@ -1,0 +1,23 @@
+"""Words that are reserved, and the names of what is measured on its own."""
+
+FULL = "full"
+"""The precision of a checkpoint as it lies on disk; every other name is a quantizer's."""
+
+WEIGHTS = "weights"
+"""The reserved task name of measurements that look at weights, not at answers."""
+
+SUITE = "suite"
+"""The reserved task name of measurements that several tasks of a suite make together."""
+
+CORRECTED = "_corrected"
+"""What the name of a measurement without its bias ends in, beside the one as defined: `cad`, `cad_corrected`."""
+
+CONFIDENCE_LEVELS = (0.90, 0.95, 0.99)
+"""The levels at which intervals are computed while measuring, so that judging needs no samples."""
+
+MODEL_UTILITY = "model_utility"
+
+PRIVLEAK = "privleak"
+
+FORGET_QUALITY = "forget_quality"
+"""The measures that tasks may feed; each is also the metric's name."""
