@@ -34,8 +34,8 @@ def read_mapping(path: Path) -> CommentedMap:
         raise _broken(path, error, "text that is not YAML", "a YAML mapping") from error
     except ValueError as error:  # an integer of more digits than Python reads, a date that is none
         raise SuiteError(
-            f"{path} cannot be read: {error}",
-            [Defect(where=str(path), found="a value beyond reading", expected="YAML")],
+            f"{path} cannot be read",
+            [Defect(where=str(path), found=str(error)[:80], expected="values that can be read")],
         ) from error
     if not isinstance(content, CommentedMap):
         found = "an empty file" if content is None else f"a {type(content).__name__}"
