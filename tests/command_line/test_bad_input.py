@@ -80,6 +80,7 @@ def test_an_unknown_suite(guard: Guard, candidate: Candidate, tmp_path: Path) ->
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_refused_command_takes_no_earlier_verdict_away(
     guard: Guard, candidate: Candidate, checked: Callable[[str], tuple[Done, Path]], tmp_path: Path
 ) -> None:

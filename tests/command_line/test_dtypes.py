@@ -147,6 +147,7 @@ def test_3_an_overflow_in_the_declared_dtype(check: Check) -> None:
     assert not (run / "run.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("candidate", "left"), [pytest.param("over", 24, marks=pytest.mark.slow), ("some_over", None)])
 def test_where_base_overflows_too_what_has_an_answer_counts(candidate: str, left: int | None, check: Check) -> None:
     done, run = check(candidate, base="base_over")

@@ -49,6 +49,7 @@ def edit(store: Path) -> int:
     return len(paths)
 
 
+@pytest.mark.slow
 def test_forged_answers_do_not_make_a_pass(
     guard: Guard, candidate: Callable[[str], Path], policy: Path, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def share(run: Path, precision: str) -> dict[str, Any]:
     return found[0]
 
 
+@pytest.mark.slow
 def test_a_mixture_is_measured_at_nf4_with_its_experts(check: Check, tmp_path: Path) -> None:
     two("gpt_oss", tmp_path)
     done = check("full,nf4")
@@ -105,6 +106,7 @@ def artifact(source: Path, out: Path, **options: object) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_an_artifact_of_the_candidate_is_judged_and_one_of_base_is_not(check: Check, tmp_path: Path) -> None:
     base, candidate = two("llama", tmp_path)
     own = artifact(candidate, tmp_path / "own", bnb_4bit_use_double_quant=True)

@@ -176,6 +176,7 @@ def _is_number(cell):
     return True
 
 
+@pytest.mark.slow
 def test_two_hundred_runs_take_less_than_ten_seconds_and_five_megabytes(tmp_path):
     made = write_made_run(tmp_path / "made")
     for index in range(200):

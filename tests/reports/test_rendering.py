@@ -165,6 +165,7 @@ def test_a_model_card_that_cannot_be_written_is_left_alone(run_dir, tmp_path, ca
     assert path.read_text() == card
 
 
+@pytest.mark.slow
 def test_twenty_suites_at_six_precisions_take_less_than_two_seconds(tmp_path):
     """The whole command, in a process of its own, from a run directory of 240 scores of 200 answers."""
     run, scores = _wide_run()

@@ -45,10 +45,9 @@ def open_checkpoint(
 ) -> Intake:
     """Read a directory or hub id (`org/name@revision`) without running any of it.
 
-    `seal_in`: the folder for a sealed copy, which is then what the intake speaks of. Without it the checkpoint is
-    looked at where it lies, which is enough to inspect it and not to load it. `allow_root`: a folder that links in
-    the directory may lead to; the hub cache's own blobs always are. Any precision but FULL says that the checkpoint
-    is already quantized. Without `tokenizer` a directory that has none will do: nothing is to be made into ids.
+    `seal_in`: the folder for a sealed copy, which the intake then speaks of; without it the checkpoint is looked at
+    where it lies, which is not enough to load it. `allow_root`: a folder that links may lead to beside the hub cache's
+    blobs. Any precision but FULL says that it is quantized already. Without `tokenizer` one that has none will do.
     Raises CheckpointError with every defect found; weights are copied and hashed only when all else is sound.
     """
     assert_docstrings()
@@ -65,18 +64,17 @@ def open_checkpoint(
     except CheckpointError as error:
         summary = f"{shown(str(location))} cannot be judged: {error.summary}"
         raise CheckpointError(summary, error.defects, fix=error.fix) from error
-    weights = weights_digest(tensors)
-    config_digest = _config_digest(contents.config, contents.generation)
-    digest = hashlib.sha256(canonical([weights, config_digest, contents.tokenizer.digest])).hexdigest()
+    digests = weights_digest(tensors), _config_digest(contents.config, contents.generation), contents.tokenizer.digest
     method = contents.manifest.method if contents.manifest else None
+    digest = hashlib.sha256(canonical([*digests])).hexdigest()
     intake = Intake(
         checkpoint=Checkpoint(path=folder.directory, digest=digest, precision=precision, method=method),
         location=str(location),
         place=place,
         tensors=tensors,
-        weights_digest=weights,
-        config_digest=config_digest,
-        tokenizer_digest=contents.tokenizer.digest,
+        weights_digest=digests[0],
+        config_digest=digests[1],
+        tokenizer_digest=digests[2],
         tokenizer=contents.tokenizer,
         config=contents.config,
         manifest=contents.manifest,
