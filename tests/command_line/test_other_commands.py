@@ -52,6 +52,12 @@ def test_judge_refuses_an_edited_run(guard: Guard, checked: Checked, tmp_path: P
     assert "verdict" in done.text
 
 
+def test_4_inspect_says_that_nothing_was_unlearned(guard: Guard, candidate: Candidate) -> None:
+    done = guard("inspect", candidate("base"), "--base", candidate("base"))
+    assert done.status == 4
+    assert "nothing was unlearned" in done.text
+
+
 def test_inspect_shows_what_differs(guard: Guard, candidate: Candidate) -> None:
     done = guard("inspect", candidate("erased"), "--base", candidate("base"))
     assert done.status == 0, done.text

@@ -87,9 +87,13 @@ def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
             relative = "-" if update.relative is None else f"{update.relative:.2e}"
             table.add_row(escape(update.name), str(update.changed), relative)
         console.print(table)
-    if found.difference is None or not found.difference.defects:
+    if found.difference is None:
         return ExitStatus.PASSED
-    raise CheckpointError("`check` would refuse the two", list(found.difference.defects))
+    if found.difference.defects:
+        raise CheckpointError("`check` would refuse the two", list(found.difference.defects))
+    if not found.difference.changed:
+        raise CheckpointError("`check` would refuse the two: nothing was unlearned, every tensor equals base's")
+    return ExitStatus.PASSED
 
 
 def _possible_precisions(checkpoint: Path) -> tuple[tuple[str, str], ...]:
