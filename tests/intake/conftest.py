@@ -5,8 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from checkpoint_files import weights as made
 from checkpoint_files import write
+from edited import NORM, numbers
+from edited import opened as with_its_parameters
 
 from unlearn_guard.errors import CheckpointError, ExitStatus
 from unlearn_guard.intake import Intake, open_checkpoint
@@ -35,3 +39,8 @@ def refused() -> Callable[..., CheckpointError]:
 @pytest.fixture
 def opened(sound: Path) -> Intake:
     return open_checkpoint(sound)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Intake:
+    return with_its_parameters(write(tmp_path / "base", {**made(), NORM: numbers(np.full(16, 3.0))}))

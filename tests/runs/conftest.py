@@ -1,0 +1,18 @@
+"""A place for a run, and one that was written there."""
+
+import pytest
+
+from tests.oracles.made_scores import made_run
+from unlearn_guard.runs.directory import write_run
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def written(out):
+    run, scores = made_run()
+    write_run(run, scores, out)
+    return out
