@@ -44,7 +44,7 @@ def _near(rng: Random, now: int | float) -> Any:
         float(now) if abs(now) < 2**60 else 0.5,
         str(now),
         [now],
-        now * (1 + 2**-20),
+        now * (1 + 2**-20) if abs(now) < 2**60 else now,
     )
     return rng.choice(steps)
 
