@@ -227,6 +227,8 @@ def test_a_role_the_suite_lacks(tmp_path):
         (f"version: 1\nlimits:\n  - {GOOD}\n---\nversion: 1", "second document"),
         (f"%YAML 1.1\n---\nversion: 1\nlimits:\n  - {GOOD}", "directive"),
         ("a: &a [1]\nb: *a", "alias"),
+        ('a: "\\ud834"', "half of a character"),
+        ('"\\udd1e": 1', "a key that is not a word"),
         ("? [a]\n: 1", "not a word"),
         ("[" * 5000, "nested"),
         ("version: 'x", "expected YAML"),

@@ -154,7 +154,12 @@ def test_reading_suites_imports_neither_torch_nor_lm_eval():
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [("[" * 1000 + "]" * 1000, "nested more than 8 deep"), ("1" * 5000, "unknown key"), ("2026-99-99", "unknown key")],
+    [
+        ("[" * 1000 + "]" * 1000, "nested more than 8 deep"),
+        ("1" * 5000, "unknown key"),
+        ("2026-99-99", "unknown key"),
+        ('"\\ud834"', "half of a char"),
+    ],
 )
 def test_a_value_that_no_reader_survives_is_refused_at_once(world, value, said):
     world.write_text(f"{world.read_text()}floor: {value}\n")

@@ -124,7 +124,7 @@ def _mapping(node: MappingNode, path: Path, document: Document) -> dict[str, Any
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         key = key_node.value
-        if not isinstance(key_node, ScalarNode) or not isinstance(key, str):
+        if not isinstance(key_node, ScalarNode) or not isinstance(key, str) or not _is_text(key):
             document.refuse(line, "a key that is not a word", "a key")
             continue
         if key in found:
@@ -136,8 +136,16 @@ def _mapping(node: MappingNode, path: Path, document: Document) -> dict[str, Any
     return found
 
 
+def _is_text(text: str) -> bool:
+    """Whether UTF-8 can hold it: an escape may spell half of a character."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _scalar(node: ScalarNode, document: Document) -> Any:
     tag, text, line = str(node.tag).removeprefix(_TAG), node.value, node.start_mark.line + 1
+    if not _is_text(text):
+        document.refuse(line, "half of a character", "text", "Write the character itself, not its two halves.")
+        return None
     if tag == "null":
         return None
     if tag == "bool":
