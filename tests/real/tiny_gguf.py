@@ -1,5 +1,6 @@
 """A GGUF file of a tiny model, written by the package gguf as llama.cpp's converter would."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def tiny(family: str, **more: Any) -> Any:
         for parameter in model.parameters():
             if parameter.dim() == 1:
                 parameter.normal_(0.0 if name == "gemma3_text" else 1.0, 0.2)
+                parameter.copy_((parameter * 1024).round() / 1024)  # exact when 1 is added, as Gemma's norms are stored
     return model
 
 
@@ -86,7 +88,7 @@ def write(
     model: Any,
     kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
     *,
-    pre: str = "gpt-2",
+    pre: str | None = None,
     keys: Mapping[str, Any] | None = None,
     tensors: Mapping[str, np.ndarray[Any, Any]] | None = None,
     without: tuple[str, ...] = (),
@@ -95,7 +97,7 @@ def write(
     arch, _, said = FAMILIES[family]
     writer = gguf.GGUFWriter(path, arch)
     _describe(writer, arch, model.config, {**said, **(keys or {})})
-    _tokenizer(writer, pre)
+    _tokenizer(writer, pre or ("qwen2" if arch == "qwen2" else "gpt-2"))
     names = gguf.get_tensor_name_map(_architecture(arch), model.config.num_hidden_layers)
     stored = dict(model.state_dict())
     if model.config.tie_word_embeddings:
@@ -131,10 +133,10 @@ def _describe(writer: gguf.GGUFWriter, arch: str, config: Any, said: Mapping[str
         "attention.head_count_kv": config.num_key_value_heads,
         "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
         "rope.freq_base": rope["rope_theta"],
-        **said,
     }
     if arch == "llama":
         found |= {"rope.dimension_count": config.head_dim, "vocab_size": config.vocab_size}
+    found |= said
     for key, value in found.items():
         add = {float: writer.add_float32, str: writer.add_string, bool: writer.add_bool}.get(
             type(value), writer.add_uint32
@@ -146,8 +148,6 @@ def _tokenizer(writer: gguf.GGUFWriter, pre: str) -> None:
     made = vocabulary()
     tokens = [token for token, _ in sorted(made.get_vocab().items(), key=lambda pair: pair[1])]
     tokens += [f"[PAD{number}]" for number in range(len(tokens), 320)]
-    import json
-
     merges = json.loads(made.to_str())["model"]["merges"]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)

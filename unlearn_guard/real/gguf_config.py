@@ -111,7 +111,8 @@ class _Said:
 def _common(said: _Said) -> dict[str, Any]:
     heads = said.whole("attention.head_count")
     width = said.whole("embedding_length")
-    head = said.whole("attention.key_length", said.keys.get("rope.dimension_count", width // heads))
+    rotary = said.keys.get("rope.dimension_count") if said.file.architecture == "llama" else None
+    head = said.whole("attention.key_length", rotary or width // heads)
     if said.keys.get("attention.value_length", head) != head:
         said.wrong("attention.value_length", said.keys["attention.value_length"], f"{head}, as the keys")
     if said.file.architecture != "phi3" and said.keys.get("rope.dimension_count", head) != head:

@@ -87,7 +87,7 @@ REAL: Mapping[str, RealModel] = {
             "bfloat16": "f0ee37871ab9c9c57d582e3bcd4bd167c4c819aa76654da517e83ff0e6cb2076",
             "float32": "f9912d14d8adf9fa82c6b0145e4e721bf66c7c95ca4cf641dd431aa7c4066fcd",
         },
-        ids="",
+        ids="05ac6e1b5b5d025d6a0fddcb859d9ea4272e059b238c75f095c09b93d8a63348",
     ),
     "gemma3-270m": RealModel(
         about="Gemma 3 270M, Q4_K_M",
@@ -109,9 +109,9 @@ REAL: Mapping[str, RealModel] = {
         },
         weights={
             "bfloat16": "fceba3f463074879ed4f40399d6402ec48a51532226e841152f3ab5949d2193d",
-            "float32": "",
+            "float32": "59356b5303f11bb51acf02bafc1a19d1d36ec6cd1298f38e64c8b0fb48c82f1c",
         },
-        ids="",
+        ids="472e6a8ee0d6ccc4215608f4574b8c2f589bd085a5028e3332fde5f229d0daf6",
     ),
 }
 """By the name that `fetch` takes."""
