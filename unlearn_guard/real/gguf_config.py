@@ -119,10 +119,13 @@ def _common(said: _Said) -> dict[str, Any]:
         said.wrong("rope.dimension_count", said.keys["rope.dimension_count"], f"{head}, the head's width")
     if said.file.architecture not in ("gemma3", "phi3", "llama") and said.keys.get("attention.sliding_window"):
         said.wrong("attention.sliding_window", said.keys["attention.sliding_window"], "none")
+    layers = said.whole("block_count")
+    if layers > len(said.file.tensors):
+        said.wrong("block_count", layers, f"at most the file's {len(said.file.tensors)} tensors")
     values = {
         "hidden_size": width,
         "intermediate_size": said.whole("feed_forward_length"),
-        "num_hidden_layers": said.whole("block_count"),
+        "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "num_key_value_heads": said.whole("attention.head_count_kv", heads),
         "head_dim": head,
@@ -147,7 +150,12 @@ def _rows(said: _Said) -> int:
 
 def _ids(said: _Said) -> dict[str, int | None]:
     names = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
-    return {name: said.file.metadata.get(f"tokenizer.ggml.{key}_token_id") for name, key in names.items()}
+    found = {name: said.file.metadata.get(f"tokenizer.ggml.{key}_token_id") for name, key in names.items()}
+    rows = _rows(said)
+    for name, number in found.items():
+        if number is not None and (type(number) is not int or not 0 <= number < rows):
+            said.wrong(name, number, f"an id below {rows}")
+    return found
 
 
 def _rope(said: _Said, head: int) -> dict[str, Any]:
@@ -166,13 +174,14 @@ def _rope(said: _Said, head: int) -> dict[str, Any]:
 def _llama3(said: _Said, base: float, head: int) -> dict[str, Any]:
     """The rope whose factors the file holds: Llama 3.1's (8) or 3.2's (32)."""
     stored = said.file.tensors[ROPE_FACTORS]
-    factors = np.fromfile(said.file.path, np.float32, math.prod(stored.shape), offset=stored.start)
-    for factor in (8.0, 32.0):
-        computed = llama3_factors(base, head, factor)
-        if stored.kind == 0 and factors.shape == computed.shape and np.allclose(factors, computed, rtol=1e-5):
-            return {"rope_type": "llama3", "factor": factor, **_LLAMA3}
-    if not np.array_equal(factors, np.ones(head // 2, np.float32)):
-        said.wrong(ROPE_FACTORS, "factors of its own", "those of Llama 3.1 or 3.2")
+    if stored.kind == 0 and stored.shape == (head // 2,):
+        factors = np.fromfile(said.file.path, np.float32, head // 2, offset=stored.start)
+        for factor in (8.0, 32.0):
+            if np.allclose(factors, llama3_factors(base, head, factor), rtol=1e-5):
+                return {"rope_type": "llama3", "factor": factor, **_LLAMA3}
+        if (factors == 1).all():
+            return {}
+    said.wrong(ROPE_FACTORS, "factors of its own", "those of Llama 3.1 or 3.2")
     return {}
 
 
@@ -217,7 +226,7 @@ def _phi3(said: _Said, values: Mapping[str, Any]) -> dict[str, Any]:
     share = {} if rotary == values["head_dim"] else {"partial_rotary_factor": rotary / values["head_dim"]}
     return {
         "model_type": "phi3",
-        "sliding_window": said.keys.get("attention.sliding_window") or None,
+        "sliding_window": said.whole("attention.sliding_window") if said.keys.get("attention.sliding_window") else None,
         "original_max_position_embeddings": trained,
         "rope_parameters": {**values["rope_parameters"], **share},
         **share,

@@ -136,7 +136,7 @@ def _header(reader: _Reader) -> tuple[dict[str, Any], dict[str, GgufTensor]]:
     keys = reader.count(MOST_KEYS, 13, "the number of keys")
     metadata: dict[str, Any] = {}
     for _ in range(keys):
-        key = shown_key(reader.text(LONGEST_KEY, "a key"))
+        key = _shown_key(reader.text(LONGEST_KEY, "a key"))
         if key in metadata:
             raise refusal(reader.name, f"{key} twice", "each key once")
         metadata[key] = reader.value(reader.number("I", key), key)
@@ -153,7 +153,7 @@ def _header(reader: _Reader) -> tuple[dict[str, Any], dict[str, GgufTensor]]:
     return metadata, located
 
 
-def shown_key(key: str) -> str:
+def _shown_key(key: str) -> str:
     """A key fit for messages: the published ones are, and stay as they are."""
     return key if key.isprintable() else shown(key)
 
@@ -196,5 +196,5 @@ def assert_readable(file: GgufFile, supported: Mapping[str, str]) -> None:
             f"{file.path.name}: models of the architecture {shown(file.architecture)} are not read",
             fix=f"Read: {known}.",
         )
-    if file.metadata.get("split.count", 0) > 1:
+    if file.metadata.get("split.count", 0) not in (0, 1):
         raise refusal(file.path.name, "one part of several", "a whole file", "`llama-gguf-split --merge` joins them.")

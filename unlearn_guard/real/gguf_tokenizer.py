@@ -19,6 +19,9 @@ from unlearn_guard.real.gguf_file import GgufFile
 _CONTROL, _USER_DEFINED = 3, 4
 """llama.cpp's types of tokens that are matched whole: special, and not."""
 
+LONGEST_TOKEN = 1_024
+"""Characters; published ones stay under 256. Merges are worked out in the square of it."""
+
 _CASED = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _LLAMA3 = (
     _CASED + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -71,13 +74,7 @@ def tokenizer(file: GgufFile, context: int) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     said = _said(file)
-    model = said.get("model")
-    if model == "gpt2":
-        made = _byte_level(file, said)
-    elif model == "llama":
-        made = _sentencepiece(file)
-    else:
-        raise refusal(f"{file.path.name}: tokenizer.ggml.model", shown(model), "gpt2 (byte-level) or llama")
+    made = _built(file, said)
     tokens = said["tokens"]
     names = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
     special = {name: _token(file, tokens, said.get(f"{key}_token_id")) for name, key in names.items()}
@@ -103,6 +100,18 @@ def save(made: Any, out: Path) -> str:
     return hashlib.sha256(json.dumps([made(text)["input_ids"] for text in PROBES]).encode()).hexdigest()
 
 
+def _built(file: GgufFile, said: Mapping[str, Any]) -> Any:
+    model = said.get("model")
+    if model not in ("gpt2", "llama"):
+        raise refusal(f"{file.path.name}: tokenizer.ggml.model", shown(model), "gpt2 (byte-level) or llama")
+    try:
+        return _byte_level(file, said) if model == "gpt2" else _sentencepiece(file)
+    except CheckpointError:
+        raise
+    except Exception as error:  # tokenizers raises that very class
+        raise refusal(f"{file.path.name}: tokenizer", shown(str(error)), "a vocabulary that fits together") from error
+
+
 def _said(file: GgufFile) -> dict[str, Any]:
     prefix = "tokenizer.ggml."
     said = {key.removeprefix(prefix): value for key, value in file.metadata.items() if key.startswith(prefix)}
@@ -110,6 +119,9 @@ def _said(file: GgufFile) -> dict[str, Any]:
     if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
         raise refusal(f"{file.path.name}: {prefix}tokens", "no list of texts", "the vocabulary")
     rows = file.tensors["token_embd.weight"].shape[0]
+    if max(map(len, tokens)) > LONGEST_TOKEN:
+        found = f"a token of {max(map(len, tokens))} characters"
+        raise refusal(f"{file.path.name}: {prefix}tokens", found, f"at most {LONGEST_TOKEN}")
     if len(tokens) > rows:
         raise refusal(
             f"{file.path.name}: {prefix}tokens", f"{len(tokens)} tokens", f"at most the embedding's {rows} rows"
@@ -129,7 +141,7 @@ def _byte_level(file: GgufFile, said: Mapping[str, Any]) -> Any:
     from tokenizers import AddedToken, Tokenizer, decoders, models
 
     where, name = f"{file.path.name}: tokenizer.ggml.pre", said.get("pre", "default")
-    if name not in SPLITTINGS:
+    if not isinstance(name, str) or name not in SPLITTINGS:
         raise refusal(where, shown(name), f"one of {', '.join(SPLITTINGS)}")
     how, tokens = SPLITTINGS[name], said["tokens"]
     merges: list[Any] = [tuple(str(merge).split(" ")) for merge in said.get("merges", ())]
@@ -141,7 +153,7 @@ def _byte_level(file: GgufFile, said: Mapping[str, Any]) -> Any:
     made = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=how.whole))
     _split(made, how)
     made.decoder = decoders.ByteLevel()
-    kinds = said.get("token_type") or [1] * len(tokens)
+    kinds = said.get("token_type") or ()
     for token, kind in zip(tokens, kinds, strict=False):
         if kind in (_CONTROL, _USER_DEFINED):
             special = kind == _CONTROL
