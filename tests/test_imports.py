@@ -15,7 +15,7 @@ FLOORS = (
     {"registry", "environment", "processes"},
     {"intake", "scoring", "quantizers", "attribution", "judging", "runs"},
     {"reopening"},
-    {"reports", "organism"},
+    {"reports", "organism", "real"},
     {"checking"},
     {"unlearning", "pytest_plugin"},
     {"comparing"},
@@ -105,6 +105,7 @@ LIGHT = (
     "unlearn_guard.registry",
     "unlearn_guard.pytest_plugin",
     "unlearn_guard.organism",
+    "unlearn_guard.real.fetching",
 )
 
 

