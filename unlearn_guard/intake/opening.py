@@ -34,6 +34,16 @@ class _Contents:
     located: Located
     notes: tuple[str, ...]
 
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Of the config with the generation config, and of the tokenizer."""
+        return _config_digest(self.config, self.generation), self.tokenizer.digest
+
+    @property
+    def method(self) -> str | None:
+        """What the manifest says the checkpoint was made by."""
+        return self.manifest.method if self.manifest else None
+
 
 def open_checkpoint(
     location: str | Path,
@@ -64,11 +74,10 @@ def open_checkpoint(
     except CheckpointError as error:
         summary = f"{shown(str(location))} cannot be judged: {error.summary}"
         raise CheckpointError(summary, error.defects, fix=error.fix) from error
-    digests = weights_digest(tensors), _config_digest(contents.config, contents.generation), contents.tokenizer.digest
-    method = contents.manifest.method if contents.manifest else None
+    digests = weights_digest(tensors), *contents.digests
     digest = hashlib.sha256(canonical([*digests])).hexdigest()
     intake = Intake(
-        checkpoint=Checkpoint(path=folder.directory, digest=digest, precision=precision, method=method),
+        checkpoint=Checkpoint(path=folder.directory, digest=digest, precision=precision, method=contents.method),
         location=str(location),
         place=place,
         tensors=tensors,
