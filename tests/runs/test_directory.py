@@ -195,6 +195,7 @@ def test_names_stay_inside_of_the_directory():
         (lambda c: c.update(limit=10), "complete"),
         (lambda c: c.update(seconds=None), "seconds"),
         (lambda c: c.pop("environment"), "environment"),
+        (lambda c: c["environment"].update(seed=-1), "seed -1 is negative"),
         (lambda c: c.update(schema="unlearn-guard.run/2"), "unlearn-guard.run/1"),
         (lambda c: c.update(files={"../../etc/passwd": {"sha256": "x", "lines": 1}}), "not a file of"),
         (lambda c: c.update(files={"samples/none.jsonl": {"sha256": "x", "lines": 1}}), "samples/none.jsonl"),

@@ -33,6 +33,10 @@ class Environment:
     seed: int
     commit: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed {self.seed} is negative")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
