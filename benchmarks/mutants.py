@@ -142,7 +142,8 @@ class Session:
 
     def _try_all(self) -> None:
         running: dict[int, str] = {}
-        for at, name in enumerate(sorted(self.names, key=lambda name: sum(each for each, _ in self._tests(name)))):
+        cost = {name: (self._early(name), sum(seconds for seconds, _ in self._tests(name))) for name in self.names}
+        for at, name in enumerate(sorted(self.names, key=lambda name: cost[name])):
             while len(running) == self.jobs:
                 self._ended(running)
             if not self._tests(name) and not self._early(name):
@@ -179,14 +180,15 @@ class Session:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1), os.dup2(nothing, 2)
         set_mutant_under_test(name)
-        if self._early(name):
-            os.execv(sys.executable, [sys.executable, "-m", "pytest", "-x", *ARGUMENTS, f"tests/{name.split('.')[1]}"])
         try:
             for _, item in tests:
                 item._initrequest()
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
                 if self.failed:
                     os._exit(1)
+            if self._early(name):  # what it gave while the tests were loaded stays as it was, save in a new process
+                room = f"tests/{name.split('.')[1]}"
+                os.execv(sys.executable, [sys.executable, "-m", "pytest", "-x", *ARGUMENTS, room])
         except BaseException:
             os._exit(1)
         os._exit(0)
