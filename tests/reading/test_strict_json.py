@@ -55,7 +55,7 @@ def test_large_integers_are_for_who_asks_for_them():
         strict_json.loads(text)
     assert strict_json.loads(text, whole=int) == [12345678901234567890, 1, 2.5]
     for other in (b"[NaN]", b"[1e999]", b'{"a": 1, "a": 1}'):
-        with pytest.raises(ValueError, match="number|twice"):
+        with pytest.raises(ValueError, match=r"number|twice"):
             strict_json.loads(other, whole=int)
 
 

@@ -12,8 +12,8 @@ def said(text):
 
 
 def test_values_are_those_of_yaml_1_2():
-    text = "a: 1\nb: [no, true, FALSE, null, ~, 1e-3, .5, -2., +3, 007x, '1', 1.5e+3, 'true', -0]\nc: {d: -7, e: text}\n"
-    document = parse(text, "f")
+    listed = "[no, true, FALSE, null, ~, 1e-3, .5, -2., +3, 007x, '1', 1.5e+3, 'true', -0]"
+    document = parse(f"a: 1\nb: {listed}\nc: {{d: -7, e: text}}\n", "f")
     assert document.defects == []
     assert document.value == {
         "a": 1,
