@@ -14,6 +14,7 @@ Not counted are the words of an error, and what mutmut does not reach: what is d
 import argparse
 import difflib
 import fnmatch
+import gc
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ from pathlib import Path
 import libcst as cst
 import libcst.matchers as m
 import pytest
+from hypothesis import Phase, settings
 from mutmut.configuration import config
 from mutmut.mutation import file_mutation, mutators
 from mutmut.mutation.trampoline import set_mutant_under_test
@@ -137,6 +139,7 @@ class Session:
                 raise SystemExit(f"{item.nodeid} fails without any mutant")
             for function in state()._stats:
                 self.calls[function].append((time.monotonic() - started, item))
+        gc.freeze()  # forks share what is there
         self._try_all()
         return True
 
@@ -150,7 +153,7 @@ class Session:
                 self.found[name] = "called by no test"
                 continue
             running[self._fork(name)] = name
-            if at % 50 == 0:
+            if at % 20 == 0:
                 Path("found.json").write_text(json.dumps(self.found, indent=1), encoding="utf-8")
                 print(f"{at} of {len(self.names)}, {self.survivors()} survived", file=sys.stderr, flush=True)
         while running:
@@ -176,7 +179,7 @@ class Session:
         if pid := os.fork():
             return pid
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(int(60 + 10 * sum(seconds for seconds, _ in tests)))
+        signal.alarm(int(15 + 10 * sum(seconds for seconds, _ in tests) + 60 * self._early(name)))
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1), os.dup2(nothing, 2)
         set_mutant_under_test(name)
@@ -227,6 +230,9 @@ def main() -> None:
     session = Session(names, asked.jobs)
     session.found = {name: known[name] for name in planted if name in known}
     tests = asked.tests or [f"tests/{room}" for room in asked.rooms]
+    # An example that fails has noticed; a smaller one would notice no more.
+    settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate), database=None)
+    settings.load_profile("mutants")
     set_mutant_under_test("stats")
     pytest.main([*ARGUMENTS, *tests], plugins=[session])
     Path("found.json").write_text(json.dumps(session.found, indent=1), encoding="utf-8")

@@ -169,6 +169,7 @@ def test_forget_quality_by_hand():
     assert same["forget_quality[truths-full]"].value == 1.0
     assert named([quality([1.0, 2.0, 4.0])])["forget_truth_ratio[truths-full]"].value == pytest.approx(1.75 / 3)
     assert "forget_quality[truths-full]" not in named([quality([1.0, 2.0])])
+    assert named([quality([0.0, 2.0])])["forget_truth_ratio[truths-full]"].value == 0.25, "nothing left of the truth"
 
 
 @pytest.mark.parametrize("items", [1, 3, 6])

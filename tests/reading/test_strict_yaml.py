@@ -72,6 +72,10 @@ def test_a_key_twice_keeps_the_first_and_names_its_line():
 def test_anchors_and_tags_are_refused_on_every_kind_of_value(value):
     assert said(f"x: 0\na: &x {value}\n") == [("f:2", "an anchor (&x)")]
     assert said(f"x: 0\na: !x {value}\n") == [("f:2", "a tag (!x)")]
+    assert [parse(f"a: {mark} {value}", "f").defects[0].fix for mark in ("&x", "!x")] == [
+        "Write the value out where it is used.",
+        "",
+    ]
 
 
 def test_aliases_directives_and_further_documents_are_refused_all_at_once():
