@@ -179,7 +179,7 @@ class Session:
         if pid := os.fork():
             return pid
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(int(15 + 10 * sum(seconds for seconds, _ in tests) + 60 * self._early(name)))
+        signal.alarm(int(6 + 4 * sum(seconds for seconds, _ in tests) + 60 * self._early(name)))
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1), os.dup2(nothing, 2)
         set_mutant_under_test(name)

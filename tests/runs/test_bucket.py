@@ -102,3 +102,25 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
     with pytest.raises(UsageError, match="gcsfs") as caught:
         open_bucket("gs://x")
     assert "unlearn-guard[gcs]" in str(caught.value)
+
+
+def test_an_object_that_goes_while_a_folder_comes_down_is_a_fault(tmp_path):
+    """Never a folder with a file less."""
+    bucket = made_bucket()
+    bucket.write("run/a", b"1")
+    forgetful = type(bucket)(url=bucket.url, files=Forgetful(bucket.files), root=bucket.root)
+    with pytest.raises(StorageError, match="run/a went while it was read"):
+        forgetful.download("run", tmp_path)
+
+
+class Forgetful:
+    """A store that lists what it no longer has."""
+
+    def __init__(self, files):
+        self.files = files
+
+    def cat_file(self, path):
+        raise FileNotFoundError(path)
+
+    def __getattr__(self, name):
+        return getattr(self.files, name)
