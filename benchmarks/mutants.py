@@ -35,9 +35,10 @@ from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.state import state
 
 PACKAGE = Path("unlearn_guard")
-WORDS = m.Call(func=m.Name("Defect") | m.Name("cast"))
+WORDS = m.Call(func=m.Name(value=m.MatchRegex(r"Defect|cast|\w*Error|_error|_?refused?|storage_error")))
 ARGUMENTS = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain", "--tb=native"]
 ARGUMENTS += ["-k", "not half_a_second"]  # with mutmut's wrappers around every function no time is the real one
+UNTOUCHED = "none__mutmut_0"
 NOTICED = ("killed", "out of time")
 
 
@@ -123,6 +124,7 @@ class Session:
         self.names, self.jobs = names, jobs
         self.found: dict[str, str] = {}
         self.early: set[str] = set()
+        self.noticed: dict[str, set[str]] = defaultdict(set)
         self.calls: dict[str, list[tuple[float, pytest.Item]]] = defaultdict(list)
         self.failed = False
 
@@ -140,12 +142,20 @@ class Session:
             for function in state()._stats:
                 self.calls[function].append((time.monotonic() - started, item))
         gc.freeze()  # forks share what is there
+        self.calls["none"] = [(0.1, item) for item in session.items]
+        self._ended({self._fork(UNTOUCHED): UNTOUCHED})
+        if self.found.pop(UNTOUCHED) != "survived":
+            raise SystemExit("a test fails in a fork without any mutant: it would seem to notice all of them")
         self._try_all()
         return True
 
     def _try_all(self) -> None:
         running: dict[int, str] = {}
-        cost = {name: (self._early(name), sum(seconds for seconds, _ in self._tests(name))) for name in self.names}
+        # Those that wait for other processes' clocks come last.
+        cost = {
+            name: (self._early(name), ".lease." in name, sum(seconds for seconds, _ in self._tests(name)))
+            for name in self.names
+        }
         for at, name in enumerate(sorted(self.names, key=lambda name: cost[name])):
             while len(running) == self.jobs:
                 self._ended(running)
@@ -163,7 +173,10 @@ class Session:
         return sum(status not in NOTICED for status in self.found.values())
 
     def _tests(self, name: str) -> list[tuple[float, pytest.Item]]:
-        return sorted(self.calls.get(name.rpartition("__mutmut_")[0], []), key=lambda each: each[0])
+        """Those first that have noticed another mutant of the same function, then the quickest."""
+        function = name.rpartition("__mutmut_")[0]
+        known = self.noticed[function]
+        return sorted(self.calls.get(function, []), key=lambda each: (each[1].nodeid not in known, each[0]))
 
     def _early(self, name: str) -> bool:
         return name.rpartition("__mutmut_")[0] in self.early
@@ -172,10 +185,14 @@ class Session:
         pid, status = os.wait()
         if pid in running:  # and no helper that a test has left
             outcomes = {0: "survived", -signal.SIGALRM: "out of time"}
-            self.found[running.pop(pid)] = outcomes.get(os.waitstatus_to_exitcode(status), "killed")
+            name, by = running.pop(pid), Path(f"noticed.{pid}")
+            self.found[name] = outcomes.get(os.waitstatus_to_exitcode(status), "killed")
+            if by.exists():
+                self.noticed[name.rpartition("__mutmut_")[0]].add(by.read_text(encoding="utf-8"))
+                by.unlink()
 
     def _fork(self, name: str) -> int:
-        tests = self._tests(name)
+        tests, here = self._tests(name), Path.cwd()
         if pid := os.fork():
             return pid
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -188,6 +205,7 @@ class Session:
                 item._initrequest()
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
                 if self.failed:
+                    (here / f"noticed.{os.getpid()}").write_text(item.nodeid, encoding="utf-8")
                     os._exit(1)
             if self._early(name):  # what it gave while the tests were loaded stays as it was, save in a new process
                 room = f"tests/{name.split('.')[1]}"
