@@ -11,9 +11,10 @@ from unlearn_guard.judging.draft import read_draft
 from unlearn_guard.judging.metrics import METRICS
 from unlearn_guard.judging.policy_schema import policy_schema
 from unlearn_guard.judging.thresholds import list_policies, policy_file
+from unlearn_guard.records import CONFIDENCE_LEVELS
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def validator():
     return Draft202012Validator(policy_schema())
 
@@ -53,7 +54,7 @@ def test_it_is_a_schema():
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
     assert schema["title"] == "unlearn-guard policy"
-    assert schema["description"]
+    assert schema["description"].startswith("What must hold before a model")
 
 
 def test_an_editor_says_what_each_key_is_and_completes_the_metrics():
@@ -73,6 +74,9 @@ def test_an_editor_says_what_each_key_is_and_completes_the_metrics():
     assert [kind["type"] for kind in rule["properties"]["precision"]["anyOf"]] == ["string", "array"]
     assert schema["properties"]["precisions"]["type"] == "array"
     assert rule["properties"]["confidence"]["description"].startswith("the whole interval")
+    assert rule["properties"]["confidence"]["enum"] == list(CONFIDENCE_LEVELS)
+    assert rule["anyOf"] == [{"required": ["at_least"]}, {"required": ["at_most"]}]
+    assert schema["properties"]["version"]["const"] == 1
     assert schema["properties"]["limits"]["minItems"] == 1
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearn_guard.errors import ExitStatus, PolicyError
+from unlearn_guard.judging.draft import read_draft
 from unlearn_guard.judging.resolving import TaskRef
 from unlearn_guard.judging.thresholds import MAX_BYTES, list_policies, policy_file, read_policy, resolve
 from unlearn_guard.records import Property, Role
@@ -265,6 +266,12 @@ def test_all_defects_come_at_once_in_the_file_s_order(tmp_path):
     )
     lines = [int(line) for line in re.findall(r"thresholds\.yaml:(\d+): found", text)]
     assert lines == [1, 2, 4, 5]
+
+
+def test_lines_are_told_apart_from_a_path_s_own_colons():
+    with pytest.raises(PolicyError) as caught:
+        read_draft("version: 3\nsute: x\nlimits: []\n", name="C:/a:b.yaml", digest="d")
+    assert [defect.where for defect in caught.value.defects] == ["C:/a:b.yaml:1", "C:/a:b.yaml:2", "C:/a:b.yaml:3"]
 
 
 def test_missing_file_names_the_shipped_policies(tmp_path):
