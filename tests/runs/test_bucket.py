@@ -27,6 +27,8 @@ def test_an_object_is_read_as_it_was_written():
     assert bucket.names("a") == ("b",)
     assert bucket.names("") == ("a/b",)
     assert bucket.names("nothing") == ()
+    bucket.write("a/X", b"three")
+    assert bucket.names("a") == ("X", "b")
 
 
 def test_only_the_first_creates():

@@ -62,7 +62,20 @@ def test_what_one_machine_measured_the_other_has(machines):
     assert not (two / "other").exists()
     with mirror.published(url, two / "npo", "x") as publish:
         publish()
-    assert open_bucket(url).names("cells/npo/claim.000002") == ()  # finished: not held again
+    assert "claim.000002" not in open_bucket(url).names("cells/npo"), "finished: not held again"
+
+
+def test_what_is_here_already_is_not_fetched_again_and_what_is_another_is_replaced(machines, monkeypatch):
+    url, (one, two) = made_url(), machines
+    put_up(url, write_made_cell(one / "npo"))
+    mirror.meet(url, {two / "npo": "x"})
+    with monkeypatch.context() as away:
+        away.setattr(Bucket, "download", lambda *_: pytest.fail("fetched again"))
+        mirror.meet(url, {two / "npo": "x"})
+    assert "claim.000002" not in open_bucket(url).names("cells/npo")
+    asked_again(two / "npo", "another policy")
+    mirror.meet(url, {two / "npo": "x"})
+    assert files(two / "npo") == files(one / "npo")
 
 
 def test_cell_json_goes_up_last(machines, monkeypatch):

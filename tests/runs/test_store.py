@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from unlearn_guard.errors import StorageError
 from unlearn_guard.reading import strict_json
 from unlearn_guard.runs.store import Store, default_root, key
+from unlearn_guard.runs.user_key import user_key
 
 KEY = key(model="sha256:x", task="t")
 
@@ -266,7 +267,8 @@ def test_entries_lie_below_their_user_and_the_first_digits_of_their_key(store):
     published = store.publish(KEY, make)
     store.put_json(KEY, 1)
     (own,) = (store.root / "entries").iterdir()
-    assert len(own.name) == 16
+    whose = strict_json.canonical(["user", "", None])
+    assert own.name == hmac.new(user_key(store.root), whose, "sha256").hexdigest()[:16]
     assert published == own / "folders" / KEY[:2] / KEY
     assert (own / "values" / KEY[:2] / f"{KEY}.json").is_file()
 

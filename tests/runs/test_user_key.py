@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -53,6 +54,8 @@ def test_a_named_file_is_the_key_with_or_without_a_newline(store, tmp_path, monk
     assert user_key(store) == b"s" * 64
     named(tmp_path, monkeypatch, b"s" * 64 + b"\r\n")
     assert user_key(store) == b"s" * 64
+    named(tmp_path, monkeypatch, b"X" * 32 + b"\n")
+    assert user_key(store) == b"X" * 32
     assert not own_path().exists()
 
 
@@ -151,3 +154,18 @@ def test_a_home_is_private_from_its_top(tmp_path, store):
     user_key(store)
     assert stat.S_IMODE((tmp_path / "data" / "unlearn-guard").stat().st_mode) == 0o700
     assert [path.name for path in own_path().parent.iterdir()] == ["store.key"]
+
+
+def test_a_key_is_written_beside_its_place_and_out_of_sight(store, monkeypatch):
+    """On another file system it could not be linked; and it is gone where somebody sweeps such files."""
+    made, first = [], tempfile.mkstemp
+
+    def mkstemp(**where):
+        made.append(where)
+        return first(**where)
+
+    monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
+    monkeypatch.setattr(os, "link", os.rename)
+    assert len(user_key(store)) == 32
+    assert made[0]["dir"] == own_path().parent
+    assert made[0]["prefix"].startswith(".")
