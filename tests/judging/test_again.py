@@ -51,6 +51,11 @@ def test_a_score_by_hand():
     assert (one.measurement.value, one.measurement.stderr) == (1.0, None)
 
 
+def test_no_answers_are_no_score():
+    with pytest.raises(ValueError, match="0 answers to 1 items"):
+        score_of(made_task(1), CANDIDATE, "full", ())
+
+
 def by_name(measurements):
     return {(each.subject, each.name): each for each in measurements}
 

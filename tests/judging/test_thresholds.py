@@ -92,7 +92,9 @@ def test_the_file_may_name_base_suite_and_precisions(tmp_path):
     found = policy(tmp_path, GOOD, head=head)
     assert (found.base, found.suite, found.precisions) == ("./base", "toy", ("full", "nf4"))
     assert found.digest.startswith("sha256:")
-    assert "precisio" in refusal(tmp_path, f"version: 1\nprecisions: [ful]\nlimits:\n  - {GOOD}\n")
+    assert found.text == (tmp_path / "thresholds.yaml").read_text()
+    text = refusal(tmp_path, f"version: 1\nprecisions: [ful]\nlimits:\n  - {GOOD}\n")
+    assert "thresholds.yaml:1: found unknown precision 'ful'; expected a known precision" in text
 
 
 def test_roles_and_lists_become_one_limit_each(tmp_path):
@@ -272,6 +274,79 @@ def test_lines_are_told_apart_from_a_path_s_own_colons():
     with pytest.raises(PolicyError) as caught:
         read_draft("version: 3\nsute: x\nlimits: []\n", name="C:/a:b.yaml", digest="d")
     assert [defect.where for defect in caught.value.defects] == ["C:/a:b.yaml:1", "C:/a:b.yaml:2", "C:/a:b.yaml:3"]
+
+
+def test_bounds_may_meet_and_lie_at_the_ends(tmp_path):
+    rule = "{metric: ptq_gap, task: toy_forget, precision: nf4, at_least: %s, at_most: %s, because: x}"
+    for low, high in ((0.1, 0.1), (-1, 1)):
+        (limit,) = policy(tmp_path, rule % (low, high)).limits
+        assert (limit.at_least, limit.at_most) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("limit", "found", "fix"),
+    [
+        ("metric: ptq_gap, at_least: -30", "ptq_gap at_least -30", True),
+        ("metric: ptq_gap, at_most: 1.5", "ptq_gap at_most 1.5", True),
+        ("metric: cad, at_least: 80", "cad at_least 80", True),
+        ("metric: cad, at_least: -1", "cad at_least -1", False),
+        ("metric: truncated, at_most: -30", "truncated at_most -30", False),
+    ],
+)
+def test_a_bound_that_looks_like_percent_says_so(tmp_path, limit, found, fix):
+    with pytest.raises(PolicyError) as caught:
+        policy(tmp_path, f"{{{limit}, task: toy_forget, precision: nf4, because: x}}")
+    (defect,) = caught.value.defects
+    assert (defect.found, defect.fix) == (found, "It is a fraction, not percent." if fix else "")
+
+
+def test_a_bad_limit_twice_is_bad_and_not_double(tmp_path):
+    bad = "{metric: ptq_gap, task: toy_forget, precision: full, at_most: 0, because: x}"
+    with pytest.raises(PolicyError) as caught:
+        policy(tmp_path, bad, bad)
+    assert [defect.found for defect in caught.value.defects] == ["ptq_gap at full"] * 2
+
+
+BLOCK = """\
+version: 1
+limits:
+  - 3
+  - metric: ptq_gap
+    task: toy_forget
+    precision:
+      - 4
+    because: x
+    at_most: 0.1
+    at_least: 0.2
+    confidence: 0.5
+"""
+
+
+def test_each_defect_stands_in_the_line_of_its_key_and_once(tmp_path):
+    with pytest.raises(PolicyError) as caught:
+        read_draft(BLOCK, name="p", digest="d")
+    assert [(defect.where, defect.found) for defect in caught.value.defects] == [
+        ("p:3", "an entry that is 3"),
+        ("p:7", "precision 4"),
+        ("p:10", "at_least 0.2 above at_most 0.1"),
+        ("p:11", "confidence 0.5"),
+    ]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_policy(tmp_path):
+    text = f"\ufeffversion: 1\nlimits:\n  - {GOOD}\n"
+    assert read_policy(written(tmp_path, text)).rules == read_policy(written(tmp_path, text[1:])).rules
+
+
+def test_a_policy_may_have_as_many_bytes_as_it_says(tmp_path):
+    text = f"version: 1\nlimits:\n  - {GOOD}\n#".encode()
+    assert read_policy(written(tmp_path, text + b"#" * (MAX_BYTES - len(text)))).rules
+    with pytest.raises(PolicyError, match="too large"):
+        read_policy(written(tmp_path, text + b"#" * (MAX_BYTES + 1 - len(text))))
+
+
+def test_the_line_of_a_byte_that_is_no_text(tmp_path):
+    assert "thresholds.yaml:3: found byte 0xff" in refusal(tmp_path, b"version: 1\nlimits:\n  \xff\n")
 
 
 def test_missing_file_names_the_shipped_policies(tmp_path):
