@@ -201,3 +201,19 @@ def test_large_samples_are_drawn_in_parts(monkeypatch):
     monkeypatch.setattr(statistics, "_CHUNK", 1)
     monkeypatch.setattr(statistics, "RESAMPLES", 7)
     assert len(statistics._resample(answers, relative, statistics.generator(0, "x"))) == 7
+
+
+def test_mcnemar_of_thousands_of_items_is_still_exact():
+    """The number of ways has 600 digits, more than a float holds."""
+    before, after = [1.0] * 1000 + [0.0] * 1100, [0.0] * 1000 + [1.0] * 1100
+    assert statistics.mcnemar_p(before, after) == pytest.approx(binomtest(1100, 2100, 0.5).pvalue)
+
+
+def test_a_change_in_the_ninth_digit_is_one_and_in_the_last_is_none():
+    """What was won in every item was seen: upwards there is nothing to widen."""
+    before = np.full((100, 1), 0.5)
+    won = at(statistics.intervals(np.hstack([before, before + 1e-9]), difference, seed=0, name="x"), 0.95)
+    assert won.high < 1e-8
+    assert won.low < -0.01
+    same = at(statistics.intervals(np.hstack([before, before + 1e-15]), difference, seed=0, name="x"), 0.95)
+    assert same.high > 0.01
