@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearn_guard.errors import ExitStatus, PolicyError
-from unlearn_guard.judging.draft import read_draft
 from unlearn_guard.judging.resolving import TaskRef
 from unlearn_guard.judging.thresholds import MAX_BYTES, list_policies, policy_file, read_policy, resolve
 from unlearn_guard.records import Property, Role
@@ -270,12 +269,6 @@ def test_all_defects_come_at_once_in_the_file_s_order(tmp_path):
     assert lines == [1, 2, 4, 5]
 
 
-def test_lines_are_told_apart_from_a_path_s_own_colons():
-    with pytest.raises(PolicyError) as caught:
-        read_draft("version: 3\nsute: x\nlimits: []\n", name="C:/a:b.yaml", digest="d")
-    assert [defect.where for defect in caught.value.defects] == ["C:/a:b.yaml:1", "C:/a:b.yaml:2", "C:/a:b.yaml:3"]
-
-
 def test_bounds_may_meet_and_lie_at_the_ends(tmp_path):
     rule = "{metric: ptq_gap, task: toy_forget, precision: nf4, at_least: %s, at_most: %s, because: x}"
     for low, high in ((0.1, 0.1), (-1, 1)):
@@ -305,32 +298,6 @@ def test_a_bad_limit_twice_is_bad_and_not_double(tmp_path):
     with pytest.raises(PolicyError) as caught:
         policy(tmp_path, bad, bad)
     assert [defect.found for defect in caught.value.defects] == ["ptq_gap at full"] * 2
-
-
-BLOCK = """\
-version: 1
-limits:
-  - 3
-  - metric: ptq_gap
-    task: toy_forget
-    precision:
-      - 4
-    because: x
-    at_most: 0.1
-    at_least: 0.2
-    confidence: 0.5
-"""
-
-
-def test_each_defect_stands_in_the_line_of_its_key_and_once(tmp_path):
-    with pytest.raises(PolicyError) as caught:
-        read_draft(BLOCK, name="p", digest="d")
-    assert [(defect.where, defect.found) for defect in caught.value.defects] == [
-        ("p:3", "an entry that is 3"),
-        ("p:7", "precision 4"),
-        ("p:10", "at_least 0.2 above at_most 0.1"),
-        ("p:11", "confidence 0.5"),
-    ]
 
 
 def test_a_byte_order_mark_is_no_part_of_a_policy(tmp_path):

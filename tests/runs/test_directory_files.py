@@ -59,6 +59,9 @@ def test_a_refused_run_leaves_a_directory_that_was_not_there_before(tmp_path, wr
         abandon(tmp_path / "new")
     assert not (tmp_path / "new").exists()
     with claim(tmp_path / "new"):
+        abandon(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    with claim(tmp_path / "new"):
         (tmp_path / "new" / "libraries.log").touch()
         abandon(tmp_path / "new")
     assert not (tmp_path / "new").exists()
