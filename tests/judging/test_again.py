@@ -7,7 +7,7 @@ import pytest
 from tests.oracles.made_scores import BASE, CANDIDATE, made_limit, made_run, made_score, made_task, ones
 from unlearn_guard.judging import again as again_module
 from unlearn_guard.judging.again import EXACT, differences, from_answers, score_of
-from unlearn_guard.judging.derive import dtype_gap
+from unlearn_guard.judging.derive import derive, dtype_gap
 from unlearn_guard.records import Interval, Measurement, Role, Sample
 
 LIKELIEST = replace(made_task(1), likeliest=True)
@@ -130,6 +130,18 @@ def test_the_gap_to_another_dtype_comes_of_its_answers_where_base_knows_the_task
     assert len(from_answers(run, scores, nobody, read=()).measurements) == len(
         from_answers(run, scores, {}, read=()).measurements
     )
+
+
+def test_a_retrained_model_says_again_what_base_knows():
+    """It scores what base does: nothing is derived of the task, neither a drop nor a gap."""
+    run, scores = made_run()
+    scores = (*scores, made_score(made_task(100), ones(90, 100), "sha256:retrained"))
+    found = derive(scores, base=BASE, candidate=CANDIDATE, seed=0, retrained="sha256:retrained")
+    run = replace(run, retrained=replace(run.base, digest="sha256:retrained"), measurements=found)
+    other = made_score(made_task(40), ones(12, 40), precision="full-bfloat16")
+    again = from_answers(run, scores, {("forget_task", "full"): [other]}, read=())
+    assert again.measurements == tuple(each for each in found if each.metric != "truncated")
+    assert not any(each.metric == "forget_drop" for each in again.measurements)
 
 
 def test_of_two_dtypes_that_gain_the_same_the_recorded_one_stands():

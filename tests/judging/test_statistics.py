@@ -98,6 +98,8 @@ def test_all_wrong_may_still_know_a_little():
     found = at(statistics.intervals(np.zeros((100, 1)), lambda means: means[..., 0], seed=0, name="x"), 0.95)
     assert found.low == 0.0
     assert found.high == pytest.approx(1 - 0.025 ** (1 / 100))
+    right = at(statistics.intervals(np.ones((100, 1)), lambda means: means[..., 0], seed=0, name="x"), 0.95)
+    assert (right.low, right.high) == (pytest.approx(0.025 ** (1 / 100)), 1.0)
 
 
 def test_equal_fractions_are_no_certainty_either():

@@ -269,37 +269,6 @@ def test_all_defects_come_at_once_in_the_file_s_order(tmp_path):
     assert lines == [1, 2, 4, 5]
 
 
-def test_bounds_may_meet_and_lie_at_the_ends(tmp_path):
-    rule = "{metric: ptq_gap, task: toy_forget, precision: nf4, at_least: %s, at_most: %s, because: x}"
-    for low, high in ((0.1, 0.1), (-1, 1)):
-        (limit,) = policy(tmp_path, rule % (low, high)).limits
-        assert (limit.at_least, limit.at_most) == (low, high)
-
-
-@pytest.mark.parametrize(
-    ("limit", "found", "fix"),
-    [
-        ("metric: ptq_gap, at_least: -30", "ptq_gap at_least -30", True),
-        ("metric: ptq_gap, at_most: 1.5", "ptq_gap at_most 1.5", True),
-        ("metric: cad, at_least: 80", "cad at_least 80", True),
-        ("metric: cad, at_least: -1", "cad at_least -1", False),
-        ("metric: truncated, at_most: -30", "truncated at_most -30", False),
-    ],
-)
-def test_a_bound_that_looks_like_percent_says_so(tmp_path, limit, found, fix):
-    with pytest.raises(PolicyError) as caught:
-        policy(tmp_path, f"{{{limit}, task: toy_forget, precision: nf4, because: x}}")
-    (defect,) = caught.value.defects
-    assert (defect.found, defect.fix) == (found, "It is a fraction, not percent." if fix else "")
-
-
-def test_a_bad_limit_twice_is_bad_and_not_double(tmp_path):
-    bad = "{metric: ptq_gap, task: toy_forget, precision: full, at_most: 0, because: x}"
-    with pytest.raises(PolicyError) as caught:
-        policy(tmp_path, bad, bad)
-    assert [defect.found for defect in caught.value.defects] == ["ptq_gap at full"] * 2
-
-
 def test_a_byte_order_mark_is_no_part_of_a_policy(tmp_path):
     text = f"\ufeffversion: 1\nlimits:\n  - {GOOD}\n"
     assert read_policy(written(tmp_path, text)).rules == read_policy(written(tmp_path, text[1:])).rules
