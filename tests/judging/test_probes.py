@@ -15,7 +15,7 @@ from unlearn_guard.judging.draft import read_draft
 from unlearn_guard.judging.knowing import unknown
 from unlearn_guard.judging.probes import auc, harmonic_mean
 from unlearn_guard.judging.resolving import resolve_limits
-from unlearn_guard.records import Role
+from unlearn_guard.records import Interval, Role
 
 RETRAINED = "sha256:retrained"
 
@@ -113,6 +113,14 @@ def test_intervals_between_the_ends_are_as_wide_as_delongs_error_says():
     for interval, sigmas in zip(found.intervals, (1.645, 1.960, 2.576), strict=True):
         assert (interval.high - interval.low) / (2 * sigmas * found.stderr) == pytest.approx(1.0, abs=0.04)
         assert (interval.high + interval.low) / 2 == pytest.approx(found.value, abs=found.stderr / 5)
+
+
+def test_an_interval_of_privleak_that_is_given_is_taken():
+    taken = (Interval(confidence=0.95, low=-9.0, high=9.0),)
+    given = {"sha256:candidate privleak[leak-full]": taken}
+    scores = [leak([1.0, 3.0], [2.0, 4.0]), leak([1.0, 3.0], [2.0, 4.0], BASE)]
+    found = derive(scores, base=BASE, candidate=CANDIDATE, seed=0, given=given)
+    assert [len(each.intervals) for each in found if each.metric == "privleak"] == [3, 1]
 
 
 def test_one_text_of_a_side_has_no_error():
