@@ -16,6 +16,7 @@ def test_what_is_a_url_and_what_a_directory():
         assert not is_url(text)
     assert directory_of("file:///runs/a%20b") == Path("/runs/a b")
     assert directory_of("runs/x") == Path("runs/x")
+    assert directory_of("runs/a%20b?c#d") == Path("runs/a%20b?c#d")
 
 
 def test_an_object_is_read_as_it_was_written():

@@ -319,6 +319,17 @@ def test_what_cannot_be_removed_is_a_storage_error(store, monkeypatch):
         store.discard(KEY)
 
 
+def test_a_value_that_cannot_be_read_is_a_storage_error_and_not_a_miss(store, monkeypatch):
+    store.put_json(KEY, VALUE)
+
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(StorageError, match="Permission denied"):
+        store.get_json(KEY)
+
+
 def test_a_link_in_place_of_a_folder_goes_and_what_it_leads_to_stays(store, tmp_path):
     path = store.publish(KEY, make)
     path.rename(tmp_path / "elsewhere")
