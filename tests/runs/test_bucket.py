@@ -93,8 +93,15 @@ def test_a_fault_names_the_url(ask):
 
 
 def test_a_protocol_that_nobody_knows():
-    with pytest.raises(UsageError, match="nosuch"):
+    with pytest.raises(UsageError, match="nosuch") as caught:
         open_bucket("nosuch://x")
+    assert caught.value.fix == "Give a directory, or a URL such as s3://BUCKET/FOLDER."
+
+
+def test_a_url_s_last_slash_is_no_part_of_it():
+    for url in ("memory://place/X", "memory://place/X/"):
+        bucket = open_bucket(url)
+        assert (bucket.url, bucket.root) == ("memory://place/X", "/place/X")
 
 
 def test_a_package_that_is_not_there_is_named(monkeypatch):
