@@ -84,6 +84,13 @@ def test_only_files_of_a_run_s_folders_are_listed(written, name):
     assert f"{name!r} is not a file of samples/, attribution/, weights/" in text
 
 
+def test_every_file_at_fault_is_named_at_once(written):
+    files = {"other/a.jsonl": "x", "samples/none.jsonl": "x", "samples/forget_task.full.base.jsonl": "sha256:x"}
+    text = refusal(edited(written, lambda c: c.update(files={n: {"sha256": d, "lines": 1} for n, d in files.items()})))
+    assert all(name in text for name in files)
+    assert "samples/none.jsonl: found No such file" in text
+
+
 def test_a_run_json_that_is_too_large_is_not_read(written, monkeypatch):
     size = (written / "run.json").stat().st_size
     monkeypatch.setattr(directory, "MAX_BYTES", size)
