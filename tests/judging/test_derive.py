@@ -37,6 +37,7 @@ def test_the_design_quantities_by_hand():
     assert found["above_chance_removed[forget_task-nf4]"].value == pytest.approx(0.4 / 0.55)
     assert found["recovery[forget_task-nf4]"].value == pytest.approx(2 / 10)
     assert "ptq_gap[forget_task-full]" not in found
+    assert found["recovery[forget_task-nf4]"].p_value == 0.5, "of the candidate and its own NF4 self, as the gap's"
     assert found["ptq_gap[forget_task-nf4]"].p_value == 0.5
 
 

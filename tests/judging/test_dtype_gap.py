@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.oracles.made_scores import BASE, CANDIDATE, made_score, made_task, ones
 from unlearn_guard.errors import ScoringError
+from unlearn_guard.judging import statistics
 from unlearn_guard.judging.derive import dtype_gap
 from unlearn_guard.judging.knowing import known
 from unlearn_guard.records import Role
@@ -35,6 +36,7 @@ def test_by_hand():
     assert gap.value == 0.3
     assert gap.samples == 10
     assert gap.p_value == 0.375
+    assert [each.confidence for each in gap.intervals] == [0.9, 0.95, 0.99]
     # Differences are 4 times 1, 5 times 0, once -1: variance (5 - 0.9) / 9.
     assert gap.stderr == pytest.approx((4.1 / 9 / 10) ** 0.5)
 
@@ -99,3 +101,24 @@ def test_nothing_is_known_where_base_guesses():
         made_score(sure, ones(38, 40), BASE, "nf4"),
     ]
     assert known(scores, base=BASE, seed=0) == ("forget_task",)
+
+
+def test_items_that_the_run_s_own_dtype_was_not_asked_are_said_to_be_so():
+    own, other = answered("1100"), answered("1111", "full-float16")
+    samples = (replace(other.samples[0], id="another"), *other.samples[1:])
+    with pytest.raises(ScoringError, match="full-float16 was asked items that full was not"):
+        dtype_gap(own, [replace(other, samples=samples)], seed=0)
+
+
+def test_a_level_that_one_dtype_leaves_undefined_has_no_interval(monkeypatch):
+    """The largest of what is known would claim too much."""
+    whole = statistics.intervals
+
+    def without_95(answers, statistic, **named):
+        found = whole(answers, statistic, **named)
+        return found if answers[0, 1] else tuple(each for each in found if each.confidence != 0.95)
+
+    monkeypatch.setattr(statistics, "intervals", without_95)
+    own = answered("0000000000")
+    others = [answered("1100000000", "full-float16"), answered("0110000000", "full-bfloat16")]
+    assert [each.confidence for each in dtype_gap(own, others, seed=0).intervals] == [0.9, 0.99]

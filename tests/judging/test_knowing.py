@@ -95,3 +95,46 @@ def test_chance_still_counts_beside_a_retrained_model():
 def test_a_floor_is_a_share(floor):
     with pytest.raises(ValueError, match="floor"):
         replace(made_task(10), floor=floor)
+
+
+def test_what_is_scored_without_knowing_must_lie_below_the_whole_interval():
+    """Not at its end: the floor is met exactly here."""
+    scores = tofu(recall(0.5), recall(0.2), floor=None)
+    low = names_of_base(scores)["rougeL_recall"].interval(0.95).low
+    assert "forget_drop" in names(tofu(recall(0.5), recall(0.2), floor=low - 1e-9))
+    assert "forget_drop" not in names(tofu(recall(0.5), recall(0.2), floor=low))
+
+
+def names_of_base(scores):
+    return {m.metric: m for m in derive(scores, base=BASE, candidate=CANDIDATE, seed=0) if m.subject == BASE}
+
+
+@pytest.mark.parametrize(("won", "lost", "knows"), [(5, 1, False), (10, 3, False), (7, 1, True)])
+def test_base_is_clearly_above_the_retrained_model_or_it_does_not_know(won, lost, knows):
+    """Of 100 items it wins 5 and loses 1: the paired interval begins at 0 exactly, which is not above it."""
+    task = made_task(100)
+    base = [1.0] * (60 + won) + [0.0] * (40 - won)
+    retrained = [1.0] * 60 + [0.0] * won + [1.0] * lost + [0.0] * (40 - won - lost)
+    scores = [made_score(task, base, BASE), made_score(task, ones(5, 100)), made_score(task, retrained, RETRAINED)]
+    assert ("forget_drop" in names(scores, RETRAINED)) is knows
+    assert (known(scores, base=BASE, seed=0, retrained=RETRAINED) == ("forget_task",)) is knows
+    assert (unknown(scores, base=BASE, seed=0, retrained=RETRAINED) == ()) is knows
+
+
+def test_a_floor_below_chance_is_none():
+    task = replace(made_task(100), floor=0.1)
+    scores = [made_score(task, ones(25, 100), BASE), made_score(task, ones(5, 100))]
+    assert "forget_drop" not in names(scores)
+    (note,) = unknown(scores, base=BASE, seed=0)
+    assert "chance (0.250" in note
+
+
+def test_only_forget_tasks_in_full_precision_are_known():
+    full = made_score(made_task(100), ones(90, 100), BASE)
+    assert (
+        known(
+            [replace(full, precision="nf4", measurement=replace(full.measurement, precision="nf4"))], base=BASE, seed=0
+        )
+        == ()
+    )
+    assert known([made_score(made_task(100), ones(90, 100))], base=BASE, seed=0) == ()

@@ -1,6 +1,8 @@
+import math
+
 import pytest
 
-from unlearn_guard.judging.metrics import METRICS, guarded_by, score
+from unlearn_guard.judging.metrics import METRICS, Asks, Safer, Where, guarded_by, score
 from unlearn_guard.records import FULL, Property, Role
 
 DESIGN = {"forget_drop", "ptq_gap", "retain_drop", "cad", "as_nc", "as_c", "activation_shift_c", "activation_shift_nc",
@@ -42,3 +44,43 @@ def test_a_gap_needs_two_precisions():
     assert METRICS["ptq_gap"].where.admits("a_plugin")
     assert METRICS["retain_drop"].asks.admits(Role.RETAIN)
     assert not METRICS["retain_drop"].asks.admits(Role.FORGET)
+
+
+def test_a_score_is_a_share_and_a_probe_s_own_score_has_no_upper_end():
+    acc, min_k = score("acc"), score("min_k", unbounded=True)
+    assert (acc.name, acc.low, acc.high, acc.unit) == ("acc", 0.0, 1.0, "accuracy")
+    assert (min_k.name, min_k.low, min_k.high, min_k.unit) == ("min_k", 0.0, math.inf, "the probe's own")
+    assert acc.untouched == min_k.untouched == 0.0
+    assert acc.safer is min_k.safer is Safer.NEITHER
+
+
+@pytest.mark.parametrize("asks", Asks)
+@pytest.mark.parametrize("role", Role)
+def test_which_tasks_have_a_metric(asks, role):
+    expected = {
+        Role.FORGET: {Asks.FORGET, Asks.ANY, Asks.TASKS, Asks.ALL},
+        Role.RETAIN: {Asks.RETAIN, Asks.ANY, Asks.TASKS, Asks.ALL},
+        Role.PROBE: {Asks.PROBE, Asks.ANY, Asks.ALL},
+    }
+    assert asks.admits(role) is (asks in expected[role])
+
+
+@pytest.mark.parametrize("where", Where)
+def test_at_which_precisions_a_metric_exists(where):
+    expected = {
+        Where.EVERYWHERE: ["full", "nf4", "gptq"],
+        Where.QUANTIZED: ["nf4", "gptq"],
+        Where.DENSE: ["full", "nf4"],
+        Where.NF4_ONLY: ["nf4"],
+    }
+    assert [each for each in ("full", "nf4", "gptq") if where.admits(each)] == expected[where]
+
+
+def test_the_side_of_risk_and_what_an_untouched_model_has():
+    gap, cad = METRICS["ptq_gap"], METRICS["cad"]
+    assert (gap.low, gap.high, gap.safer, gap.untouched) == (-1.0, 1.0, Safer.LOWER, -1.0)
+    assert (cad.low, cad.high, cad.safer, cad.untouched) == (0.0, 10.0, Safer.HIGHER, 0.0)
+    assert METRICS["forget_drop"].untouched == 0.0
+    assert METRICS["code_flip_rate"].safer is Safer.NEITHER
+    assert METRICS["privleak"].safer is Safer.BETWEEN
+    assert METRICS["privleak"].unit == "percent"

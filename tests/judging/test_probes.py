@@ -15,7 +15,7 @@ from unlearn_guard.judging.draft import read_draft
 from unlearn_guard.judging.knowing import unknown
 from unlearn_guard.judging.probes import auc, harmonic_mean
 from unlearn_guard.judging.resolving import resolve_limits
-from unlearn_guard.records import Role
+from unlearn_guard.records import Interval, Role
 
 RETRAINED = "sha256:retrained"
 
@@ -91,6 +91,55 @@ def test_the_intervals_cover_and_have_width_even_at_the_end():
     assert leaked.high > -80.0
 
 
+def test_intervals_at_an_end_reach_what_was_not_seen_in_so_many_texts():
+    """Thirty a side: what none of them showed may still happen in 1 - 0.025^(1/30) of the cases, 0.1157."""
+    unseen = 1 - 0.025 ** (1 / 30)
+    remembered = named([leak([1.0] * 30, [2.0] * 40)])["privleak[leak-full]"].interval(0.95)
+    assert (remembered.low, remembered.high) == pytest.approx((-100.0, 200 * (unseen - 0.5)))
+    avoided = named([leak([3.0] * 40, [2.0] * 30)])["privleak[leak-full]"].interval(0.95)
+    assert (avoided.low, avoided.high) == pytest.approx((200 * (0.5 - unseen), 100.0))
+
+
+def test_ties_count_half_in_every_resample():
+    """All texts surprise alike: whatever is drawn, nobody can tell them apart."""
+    for interval in named([leak([1.0, 1.0], [1.0, 1.0])])["privleak[leak-full]"].intervals:
+        assert (interval.low, interval.high) == pytest.approx((0.0, 0.0), abs=1e-9)
+
+
+def test_intervals_between_the_ends_are_as_wide_as_delongs_error_says():
+    draw = random.Random(3)
+    forget, unseen = ([draw.gauss(0, 1) for _ in range(150)] for _ in range(2))
+    found = named([leak([f + 10 for f in forget], [u + 10 for u in unseen])])["privleak[leak-full]"]
+    for interval, sigmas in zip(found.intervals, (1.645, 1.960, 2.576), strict=True):
+        assert (interval.high - interval.low) / (2 * sigmas * found.stderr) == pytest.approx(1.0, abs=0.04)
+        assert (interval.high + interval.low) / 2 == pytest.approx(found.value, abs=found.stderr / 5)
+
+
+def test_an_interval_of_privleak_that_is_given_is_taken():
+    taken = (Interval(confidence=0.95, low=-9.0, high=9.0),)
+    given = {"sha256:candidate privleak[leak-full]": taken}
+    scores = [leak([1.0, 3.0], [2.0, 4.0]), leak([1.0, 3.0], [2.0, 4.0], BASE)]
+    found = derive(scores, base=BASE, candidate=CANDIDATE, seed=0, given=given)
+    assert [len(each.intervals) for each in found if each.metric == "privleak"] == [3, 1]
+
+
+def test_one_text_of_a_side_has_no_error():
+    for forget, unseen in (([1.0], [2.0, 0.5]), ([1.0, 3.0], [2.0])):
+        found = named([leak(forget, unseen)])["privleak[leak-full]"]
+        assert (found.value, found.stderr, found.intervals) == (0.0, None, ())
+
+
+def test_a_retrained_model_that_remembers_all_is_no_reference():
+    scores = [leak([1.0, 3.0], [2.0, 4.0]), leak([1.0, 1.0], [2.0, 4.0], RETRAINED)]
+    assert "privleak[leak-full]" not in named(scores, RETRAINED)
+
+
+def test_the_side_is_the_end_of_the_task_s_name_whatever_hyphens_it_has():
+    score = leak([1.0, 3.0], [2.0, 4.0])
+    samples = tuple(replace(sample, id=f"my-own-{sample.id}") for sample in score.samples)
+    assert named([replace(score, samples=samples)])["privleak[leak-full]"].value == pytest.approx(-50.0)
+
+
 def test_every_precision_has_its_own_number_and_no_drop_is_derived_from_a_probe():
     scores = [leak([1.0, 3.0], [2.0, 4.0]), leak([1.0, 1.5], [2.0, 4.0], precision="nf4"), leak([1, 1], [2, 2], BASE)]
     found = named(scores)
@@ -128,6 +177,7 @@ def test_forget_quality_by_hand():
     assert same["forget_quality[truths-full]"].value == 1.0
     assert named([quality([1.0, 2.0, 4.0])])["forget_truth_ratio[truths-full]"].value == pytest.approx(1.75 / 3)
     assert "forget_quality[truths-full]" not in named([quality([1.0, 2.0])])
+    assert named([quality([0.0, 2.0])])["forget_truth_ratio[truths-full]"].value == 0.25, "nothing left of the truth"
 
 
 @pytest.mark.parametrize("items", [1, 3, 6])

@@ -98,6 +98,8 @@ def test_all_wrong_may_still_know_a_little():
     found = at(statistics.intervals(np.zeros((100, 1)), lambda means: means[..., 0], seed=0, name="x"), 0.95)
     assert found.low == 0.0
     assert found.high == pytest.approx(1 - 0.025 ** (1 / 100))
+    right = at(statistics.intervals(np.ones((100, 1)), lambda means: means[..., 0], seed=0, name="x"), 0.95)
+    assert (right.low, right.high) == (pytest.approx(0.025 ** (1 / 100)), 1.0)
 
 
 def test_equal_fractions_are_no_certainty_either():
@@ -144,3 +146,76 @@ def test_every_interval_holds_its_point(rows):
     point = float(difference(answers.mean(axis=0)))
     for each in statistics.intervals(answers, difference, seed=0, name="x"):
         assert each.low - 1e-9 <= point <= each.high + 1e-9
+
+
+def fractions():
+    """Forty different rows, so that items are drawn one by one."""
+    return np.array([((i * 7 % 40) / 40, (i * 11 % 37) / 37) for i in range(40)])
+
+
+@pytest.mark.parametrize(
+    ("answers", "statistic", "expected"),
+    [
+        (pairs(60, 25, 10, 25), difference, [(-0.2, -0.041666), (-0.216666, -0.033333), (-0.241666, 0.0)]),
+        (pairs(147, 3, 0, 150), difference, [(-0.02, 0.006602), (-0.023333, 0.012220), (-0.026666, 0.017506)]),
+        (pairs(50, 10, 5, 35), relative, [(-0.018518, 0.183333), (-0.038461, 0.202898), (-0.083333, 0.237288)]),
+        (fractions(), relative, [(-0.227259, 0.238642), (-0.283682, 0.272240), (-0.408681, 0.341950)]),
+    ],
+)  # fmt: skip
+def test_what_an_earlier_release_drew_is_drawn_again(answers, statistic, expected):
+    """A run that holds intervals opens only where the same draws come out: else honest runs are turned away."""
+    found = statistics.intervals(answers, statistic, seed=3, name="x")
+    assert [bound for each in found for bound in (each.low, each.high)] == pytest.approx(
+        [bound for pair in expected for bound in pair], abs=2e-6
+    )
+
+
+def test_draws_are_of_seed_and_name():
+    assert statistics.generator(0, "x").integers(1000, size=4).tolist() == [949, 407, 858, 152]
+    assert statistics.generator(3, "a b").integers(1000, size=4).tolist() == [451, 912, 30, 494]
+
+
+def test_two_items_have_an_error():
+    assert statistics.stderr(np.array([[1.0], [0.0]]), lambda means: means[..., 0]) == pytest.approx(0.5)
+
+
+def test_an_error_that_one_item_decides_is_none():
+    """Without the one item that base answered there is no ratio."""
+    assert statistics.stderr(np.array([(1.0, 0.0), (0.0, 0.0), (0.0, 0.0)]), relative) is None
+
+
+def test_mcnemar_compares_the_same_items():
+    with pytest.raises(ValueError, match="argument 2"):
+        statistics.mcnemar_p([1.0, 0.0], [1.0])
+
+
+def test_what_was_never_seen_may_happen_as_often_as_its_bound():
+    assert statistics.never_seen(1, 0.05) == pytest.approx(0.95)
+    assert statistics.never_seen(300, 0.025) == pytest.approx(0.0122210, abs=1e-7)
+
+
+def test_large_samples_are_drawn_in_parts(monkeypatch):
+    """However many at a time, there are as many resamples, and items of equal answers are drawn together."""
+    monkeypatch.setattr(statistics, "_CHUNK", 100 * 40)
+    answers = fractions()
+    drawn = statistics._resample(answers, relative, statistics.generator(0, "x"))
+    assert len(drawn) == statistics.RESAMPLES
+    monkeypatch.setattr(statistics, "_CHUNK", 1)
+    monkeypatch.setattr(statistics, "RESAMPLES", 7)
+    assert len(statistics._resample(answers, relative, statistics.generator(0, "x"))) == 7
+
+
+def test_mcnemar_of_thousands_of_items_is_still_exact():
+    """The number of ways has 600 digits, more than a float holds."""
+    before, after = [1.0] * 1000 + [0.0] * 1100, [0.0] * 1000 + [1.0] * 1100
+    assert statistics.mcnemar_p(before, after) == pytest.approx(binomtest(1100, 2100, 0.5).pvalue)
+
+
+def test_a_change_in_the_ninth_digit_is_one_and_in_the_last_is_none():
+    """What was won in every item was seen: upwards there is nothing to widen."""
+    before = np.full((100, 1), 0.5)
+    won = at(statistics.intervals(np.hstack([before, before + 1e-9]), difference, seed=0, name="x"), 0.95)
+    assert won.high < 1e-8
+    assert won.low < -0.01
+    same = at(statistics.intervals(np.hstack([before, before + 1e-15]), difference, seed=0, name="x"), 0.95)
+    assert same.high > 0.01

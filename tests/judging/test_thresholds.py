@@ -91,7 +91,9 @@ def test_the_file_may_name_base_suite_and_precisions(tmp_path):
     found = policy(tmp_path, GOOD, head=head)
     assert (found.base, found.suite, found.precisions) == ("./base", "toy", ("full", "nf4"))
     assert found.digest.startswith("sha256:")
-    assert "precisio" in refusal(tmp_path, f"version: 1\nprecisions: [ful]\nlimits:\n  - {GOOD}\n")
+    assert found.text == (tmp_path / "thresholds.yaml").read_text()
+    text = refusal(tmp_path, f"version: 1\nprecisions: [ful]\nlimits:\n  - {GOOD}\n")
+    assert "thresholds.yaml:1: found unknown precision 'ful'; expected a known precision" in text
 
 
 def test_roles_and_lists_become_one_limit_each(tmp_path):
@@ -178,7 +180,10 @@ def test_numbers_that_are_not_bounds(tmp_path, bound, said):
         ("{metric: 3, task: toy_forget, precision: nf4}", "metric 3"),
         ("{metric: ptq_gap, task: [toy_forget], precision: nf4}", "task a list"),
         ("{metric: ptq_gap, task: toy_forget, precision: []}", "empty list of precision"),
-        ("{metric: ptq_gap, task: toy_forget, precision: 4}", "precision 4"),
+        ("{metric: ptq_gap, task: toy_forget, precision: 4}", "precision 4; expected a precision or a list of them"),
+        ("{metric: ptq_gap, task: {a: 1}, precision: nf4}", "task a mapping; expected a task"),
+        ("{metric: false, task: toy_forget, precision: nf4}", "metric false; expected a metric"),
+        ("{metric: ptq_gap, task: toy_forget, precision: [nf4, 4]}", "precision 4; expected a precision"),
     ],
 )
 def test_names_that_nothing_produces(tmp_path, limit, said):
@@ -224,6 +229,12 @@ def test_a_role_the_suite_lacks(tmp_path):
         (f"version: 2\nlimits:\n  - {GOOD}", "version: 1"),
         (f"version: true\nlimits:\n  - {GOOD}", "version true"),
         (f"version: 1\nlimit:\n  - {GOOD}", "Did you mean limits"),
+        (f"version: 1\nmetric: x\nlimits:\n  - {GOOD}", "unknown key 'metric'.*limits, .*suite, version"),
+        (f"version: 1\nlimits:\n  - {GOOD[:-1]}, suite: x}}", "unknown key 'suite'.*at_least, .*precision, task"),
+        (f"version: 1\nprecisions: []\nlimits:\n  - {GOOD}", "empty list of precisions"),
+        (f"version: 1\nprecisions: [4]\nlimits:\n  - {GOOD}", "precisions 4"),
+        ("12", "a number"),
+        ("true", "a true or false"),
         (f"version: 1\nlimits:\n  - {GOOD}\n---\nversion: 1", "second document"),
         (f"%YAML 1.1\n---\nversion: 1\nlimits:\n  - {GOOD}", "directive"),
         ("a: &a [1]\nb: *a", "alias"),
@@ -256,6 +267,22 @@ def test_all_defects_come_at_once_in_the_file_s_order(tmp_path):
     )
     lines = [int(line) for line in re.findall(r"thresholds\.yaml:(\d+): found", text)]
     assert lines == [1, 2, 4, 5]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_policy(tmp_path):
+    text = f"\ufeffversion: 1\nlimits:\n  - {GOOD}\n"
+    assert read_policy(written(tmp_path, text)).rules == read_policy(written(tmp_path, text[1:])).rules
+
+
+def test_a_policy_may_have_as_many_bytes_as_it_says(tmp_path):
+    text = f"version: 1\nlimits:\n  - {GOOD}\n#".encode()
+    assert read_policy(written(tmp_path, text + b"#" * (MAX_BYTES - len(text)))).rules
+    with pytest.raises(PolicyError, match="too large"):
+        read_policy(written(tmp_path, text + b"#" * (MAX_BYTES + 1 - len(text))))
+
+
+def test_the_line_of_a_byte_that_is_no_text(tmp_path):
+    assert "thresholds.yaml:3: found byte 0xff" in refusal(tmp_path, b"version: 1\nlimits:\n  \xff\n")
 
 
 def test_missing_file_names_the_shipped_policies(tmp_path):

@@ -112,6 +112,10 @@ BENDS = {
         "mine[forget_task-full]",
     ),
     "the gap to another dtype": (lambda c: measured(c, "dtype_gap").update(value=0.0), ".value (dtype_gap["),
+    "the gap to another dtype taken out": (
+        lambda c: c["measurements"].remove(measured(c, "dtype_gap")),
+        "no dtype_gap[forget_task-full]",
+    ),
     "the gap's answers taken off the list": (
         lambda c: c["files"].pop("samples/forget_task.full-bfloat16.candidate.jsonl"),
         "dtype_gap[forget_task-full]",

@@ -16,6 +16,7 @@ def test_what_is_a_url_and_what_a_directory():
         assert not is_url(text)
     assert directory_of("file:///runs/a%20b") == Path("/runs/a b")
     assert directory_of("runs/x") == Path("runs/x")
+    assert directory_of("runs/a%20b?c#d") == Path("runs/a%20b?c#d")
 
 
 def test_an_object_is_read_as_it_was_written():
@@ -27,6 +28,8 @@ def test_an_object_is_read_as_it_was_written():
     assert bucket.names("a") == ("b",)
     assert bucket.names("") == ("a/b",)
     assert bucket.names("nothing") == ()
+    bucket.write("a/X", b"three")
+    assert bucket.names("a") == ("X", "b")
 
 
 def test_only_the_first_creates():
@@ -90,8 +93,15 @@ def test_a_fault_names_the_url(ask):
 
 
 def test_a_protocol_that_nobody_knows():
-    with pytest.raises(UsageError, match="nosuch"):
+    with pytest.raises(UsageError, match="nosuch") as caught:
         open_bucket("nosuch://x")
+    assert caught.value.fix == "Give a directory, or a URL such as s3://BUCKET/FOLDER."
+
+
+def test_a_url_s_last_slash_is_no_part_of_it():
+    for url in ("memory://place/X", "memory://place/X/"):
+        bucket = open_bucket(url)
+        assert (bucket.url, bucket.root) == ("memory://place/X", "/place/X")
 
 
 def test_a_package_that_is_not_there_is_named(monkeypatch):
@@ -102,3 +112,25 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
     with pytest.raises(UsageError, match="gcsfs") as caught:
         open_bucket("gs://x")
     assert "unlearn-guard[gcs]" in str(caught.value)
+
+
+def test_an_object_that_goes_while_a_folder_comes_down_is_a_fault(tmp_path):
+    """Never a folder with a file less."""
+    bucket = made_bucket()
+    bucket.write("run/a", b"1")
+    forgetful = type(bucket)(url=bucket.url, files=Forgetful(bucket.files), root=bucket.root)
+    with pytest.raises(StorageError, match="run/a went while it was read"):
+        forgetful.download("run", tmp_path)
+
+
+class Forgetful:
+    """A store that lists what it no longer has."""
+
+    def __init__(self, files):
+        self.files = files
+
+    def cat_file(self, path):
+        raise FileNotFoundError(path)
+
+    def __getattr__(self, name):
+        return getattr(self.files, name)

@@ -8,7 +8,6 @@ import pytest
 
 from tests.oracles.made_scores import made_run
 from unlearn_guard.errors import ExitStatus, RunDirectoryError, StorageError
-from unlearn_guard.runs.atomic import write_bytes
 from unlearn_guard.runs.claim import claim
 from unlearn_guard.runs.directory import clear, read_run, write_run
 
@@ -75,13 +74,3 @@ def test_what_a_killed_run_was_writing_goes_with_the_next(written):
     write_run(*made_run(), written)
     assert not list(written.rglob("*.tmp"))
     assert read_run(written).verdict.passed
-
-
-def test_a_half_written_file_goes_when_it_is_an_hour_old_and_is_written_again(tmp_path):
-    others, old, new = (tmp_path / name for name in (".other.json.x.tmp", ".a[b].json.x.tmp", ".a[b].json.y.tmp"))
-    for path in (others, old, new):
-        path.write_text("{")
-    for path in (others, old):
-        os.utime(path, (0, new.stat().st_mtime - 4000))
-    write_bytes(tmp_path / "a[b].json", b"{}")
-    assert sorted(tmp_path.iterdir()) == sorted([others, new, tmp_path / "a[b].json"])

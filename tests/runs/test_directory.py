@@ -1,5 +1,4 @@
 import json
-import math
 from dataclasses import replace
 
 import pytest
@@ -7,26 +6,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.oracles.made_scores import BASE, CANDIDATE, made_limit, made_run
-from unlearn_guard.errors import ExitStatus, RunDirectoryError
+from tests.runs.edits import edited, refusal
+from unlearn_guard.errors import RunDirectoryError
 from unlearn_guard.judging.gate import judge
-from unlearn_guard.records import Interval, Measurement, Sample
-from unlearn_guard.runs import samples
+from unlearn_guard.records import Interval, Measurement
 from unlearn_guard.runs.directory import read_run, read_samples, write_run
-
-
-def edited(directory, change):
-    path = directory / "run.json"
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-    return directory
-
-
-def refusal(directory):
-    with pytest.raises(RunDirectoryError) as error:
-        read_run(directory)
-    assert error.value.exit_status is ExitStatus.USAGE
-    return str(error.value)
 
 
 def test_what_is_written_is_what_is_read(out):
@@ -148,30 +132,6 @@ def test_any_run_comes_back(tmp_path, values, stderr, interval, notes, bound, co
     )
     write_run(run, [], tmp_path / "run")
     assert read_run(tmp_path / "run") == run
-
-
-@given(
-    st.lists(
-        st.builds(
-            Sample, id=words, prompt=words, target=words, correct=st.floats(0, 1),
-            loglikelihoods=st.none() | st.lists(st.floats(max_value=0, allow_nan=False), max_size=4).map(tuple),
-            text=st.none() | st.text(st.characters(codec="utf-8"), max_size=30),
-        ),
-        max_size=4,
-    )
-)  # fmt: skip
-def test_any_answers_come_back(items):
-    assert samples.from_lines(samples.to_lines(items)) == tuple(items)
-
-
-def test_impossible_answers_are_written_as_strict_json():
-    line = samples.to_lines([Sample(id="1", prompt="p", target="A", correct=0.0, loglikelihoods=(-math.inf, -1.0))])
-    assert b'"-inf"' in line
-    assert samples.from_lines(line)[0].loglikelihoods == (-math.inf, -1.0)
-
-
-def test_names_stay_inside_of_the_directory():
-    assert samples.file_name("../../etc/x", "nf4", "base") == "samples/..%2F..%2Fetc%2Fx.nf4.base.jsonl"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """A comparison in a bucket and on two machines: what is finished meets, and what was edited is refused."""
 
+import hashlib
+
 import pytest
 
 from tests.oracles.made_cells import write_made_cell
@@ -37,6 +39,15 @@ def put_up(url, folder, asked="x"):
         publish()
 
 
+def test_a_url_has_one_directory_here_however_its_end_is_written(tmp_path):
+    """And the same in the next release: what was fetched is found again."""
+    here = mirror.mirror_of("s3://bucket/x")
+    assert here.parent == tmp_path / "store" / "compared"
+    assert here.name == hashlib.sha256(b"s3://bucket/x").hexdigest()[:16]
+    assert mirror.mirror_of("s3://bucket/x//") == here
+    assert mirror.mirror_of("s3://bucket/X") != mirror.mirror_of("s3://bucket/xX") != here
+
+
 def test_without_a_url_there_is_nothing_to_hold(tmp_path):
     with mirror.published(None, tmp_path / "cell", "x") as publish:
         publish()
@@ -46,12 +57,25 @@ def test_without_a_url_there_is_nothing_to_hold(tmp_path):
 def test_what_one_machine_measured_the_other_has(machines):
     url, (one, two) = made_url(), machines
     put_up(url, write_made_cell(one / "npo"))
-    mirror.meet(url, {two / "npo": "x", two / "other": "x"})
+    mirror.meet(url, {two / "other": "x", two / "npo": "x"})
     assert files(two / "npo") == files(one / "npo")
     assert not (two / "other").exists()
     with mirror.published(url, two / "npo", "x") as publish:
         publish()
-    assert open_bucket(url).names("cells/npo/claim.000002") == ()  # finished: not held again
+    assert "claim.000002" not in open_bucket(url).names("cells/npo"), "finished: not held again"
+
+
+def test_what_is_here_already_is_not_fetched_again_and_what_is_another_is_replaced(machines, monkeypatch):
+    url, (one, two) = made_url(), machines
+    put_up(url, write_made_cell(one / "npo"))
+    mirror.meet(url, {two / "npo": "x"})
+    with monkeypatch.context() as away:
+        away.setattr(Bucket, "download", lambda *_: pytest.fail("fetched again"))
+        mirror.meet(url, {two / "npo": "x"})
+    assert "claim.000002" not in open_bucket(url).names("cells/npo")
+    asked_again(two / "npo", "another policy")
+    mirror.meet(url, {two / "npo": "x"})
+    assert files(two / "npo") == files(one / "npo")
 
 
 def test_cell_json_goes_up_last(machines, monkeypatch):

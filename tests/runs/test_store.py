@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from unlearn_guard.errors import StorageError
 from unlearn_guard.reading import strict_json
 from unlearn_guard.runs.store import Store, default_root, key
+from unlearn_guard.runs.user_key import user_key
 
 KEY = key(model="sha256:x", task="t")
 
@@ -206,7 +208,7 @@ def test_a_failed_maker_leaves_nothing(store):
     assert not [path for path in store.root.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("damage", ["edit", "remove", "add", "manifest"])
+@pytest.mark.parametrize("damage", ["edit", "remove", "add", "manifest", "{", "[]", "", "{}", '{"files": {}}'])
 def test_a_damaged_folder_is_not_served(store, damage):
     path = store.publish(KEY, lambda folder: (folder / "w").write_text("good") and None)
     match damage:
@@ -221,6 +223,8 @@ def test_a_damaged_folder_is_not_served(store, damage):
             (path / "w").write_text("evil")
             evil = {"w": "sha256:" + hashlib.sha256(b"evil").hexdigest()}
             (path / "manifest.json").write_text(json.dumps({**manifest, "files": evil}))
+        case text:
+            (path / "manifest.json").write_text(text)
     assert store.directory(KEY) is None
     assert not path.exists()
     assert store.warnings
@@ -252,3 +256,100 @@ def test_the_root_follows_the_environment(monkeypatch, tmp_path):
     assert default_root() == tmp_path
     monkeypatch.delenv("UNLEARN_GUARD_CACHE")
     assert default_root().name == "unlearn-guard"
+
+
+def make(folder):
+    (folder / "w").write_text("good")
+
+
+def test_entries_lie_below_their_user_and_the_first_digits_of_their_key(store):
+    """So that a folder holds few, and what an earlier release stored is found again."""
+    published = store.publish(KEY, make)
+    store.put_json(KEY, 1)
+    (own,) = (store.root / "entries").iterdir()
+    whose = strict_json.canonical(["user", "", None])
+    assert own.name == hmac.new(user_key(store.root), whose, "sha256").hexdigest()[:16]
+    assert published == own / "folders" / KEY[:2] / KEY
+    assert (own / "values" / KEY[:2] / f"{KEY}.json").is_file()
+
+
+def test_keys_that_begin_alike_are_published_beside_each_other(store):
+    alike = [each for each in (key(a=number) for number in range(2000)) if each[:2] == KEY[:2]][:2]
+    for each in alike:
+        assert store.directory(store.publish(each, make).name) is not None
+    assert len({store.directory(each) for each in alike}) == 2
+
+
+def published_by_another(monkeypatch, content):
+    """As if somebody else had put a folder there between the look and the rename."""
+
+    def rename(temporary, target):
+        shutil.copytree(temporary, target)
+        (target / "w").write_text(content)
+        raise OSError(39, "Directory not empty")
+
+    monkeypatch.setattr(Path, "rename", rename)
+
+
+def test_of_two_that_publish_at_once_the_first_is_kept_if_it_is_sound(store, monkeypatch):
+    published_by_another(monkeypatch, "good")
+    assert store.directory(store.publish(KEY, make).name) is not None
+
+
+def test_an_unsound_folder_in_the_way_is_not_taken_for_ours(store, monkeypatch):
+    published_by_another(monkeypatch, "evil")
+    with pytest.raises(StorageError, match="not empty"):
+        store.publish(KEY, make)
+
+
+def test_what_went_in_between_is_discarded_without_a_fault(store):
+    store.discard(KEY)
+    assert len(store.warnings) == 1
+
+
+def test_what_cannot_be_removed_is_a_storage_error(store, monkeypatch):
+    """Else it would be refused, and said to be gone, for ever."""
+    store.put_json(KEY, VALUE)
+
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", denied)
+    with pytest.raises(StorageError, match="Permission denied"):
+        store.discard(KEY)
+
+
+def test_a_value_that_cannot_be_read_is_a_storage_error_and_not_a_miss(store, monkeypatch):
+    store.put_json(KEY, VALUE)
+
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(StorageError, match="Permission denied"):
+        store.get_json(KEY)
+
+
+def test_a_link_in_place_of_a_folder_goes_and_what_it_leads_to_stays(store, tmp_path):
+    path = store.publish(KEY, make)
+    path.rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "w").write_text("evil")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert store.directory(KEY) is None
+    assert not path.is_symlink()
+    assert (tmp_path / "elsewhere" / "w").exists()
+
+
+def test_a_folder_where_a_value_should_be_is_thrown_away(store):
+    store.put_json(KEY, VALUE)
+    path = entry(store)
+    path.unlink()
+    path.mkdir()
+    assert store.get_json(KEY) is None
+    assert not path.exists()
+    assert len(store.warnings) == 1
+
+
+def test_null_is_no_value(store):
+    with pytest.raises(ValueError, match="null"):
+        store.put_json(KEY, None)

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -53,6 +54,8 @@ def test_a_named_file_is_the_key_with_or_without_a_newline(store, tmp_path, monk
     assert user_key(store) == b"s" * 64
     named(tmp_path, monkeypatch, b"s" * 64 + b"\r\n")
     assert user_key(store) == b"s" * 64
+    named(tmp_path, monkeypatch, b"X" * 32 + b"\n")
+    assert user_key(store) == b"X" * 32
     assert not own_path().exists()
 
 
@@ -131,3 +134,38 @@ def test_a_home_that_cannot_be_written_to_says_what_to_set(store, tmp_path, monk
         user_key(store)
     assert "XDG_DATA_HOME" in str(caught.value)
     assert "UNLEARN_GUARD_CACHE_KEY" in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [32, 4096])
+def test_the_shortest_and_the_longest_key(store, tmp_path, monkeypatch, length):
+    named(tmp_path, monkeypatch, b"s" * length)
+    assert user_key(store) == b"s" * length
+
+
+def test_an_own_key_is_read_byte_for_byte(store):
+    """Made of random bytes, it may end with what looks like a newline."""
+    user_key(store)
+    for content in (b"s" * 31 + b"\n", b"s" * 30 + b"\r\n"):
+        own_path().write_bytes(content)
+        assert user_key(store) == content
+
+
+def test_a_home_is_private_from_its_top(tmp_path, store):
+    user_key(store)
+    assert stat.S_IMODE((tmp_path / "data" / "unlearn-guard").stat().st_mode) == 0o700
+    assert [path.name for path in own_path().parent.iterdir()] == ["store.key"]
+
+
+def test_a_key_is_written_beside_its_place_and_out_of_sight(store, monkeypatch):
+    """On another file system it could not be linked; and it is gone where somebody sweeps such files."""
+    made, first = [], tempfile.mkstemp
+
+    def mkstemp(**where):
+        made.append(where)
+        return first(**where)
+
+    monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
+    monkeypatch.setattr(os, "link", os.rename)
+    assert len(user_key(store)) == 32
+    assert made[0]["dir"] == own_path().parent
+    assert made[0]["prefix"].startswith(".")

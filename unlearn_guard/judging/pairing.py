@@ -47,10 +47,6 @@ class Table:
         """The precisions, in the order in which they were first scored."""
         return tuple(dict.fromkeys(precision for _, precision, _ in self._scores))
 
-    def task(self, name: str) -> Task:
-        """The task of this name."""
-        return self._tasks[name]
-
     def get(self, subject: str, precision: str, task: str) -> TaskScore | None:
         """The one score, or None where nobody measured it."""
         return self._scores.get((subject, precision, task))

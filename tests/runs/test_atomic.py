@@ -1,0 +1,58 @@
+"""Files are whole or not there, readable as the user has it, and what a killed process left goes."""
+
+import os
+import time
+
+import pytest
+
+from unlearn_guard.errors import StorageError
+from unlearn_guard.runs.atomic import write_bytes
+
+
+def test_a_half_written_file_goes_when_it_is_an_hour_old_and_is_written_again(tmp_path):
+    others, old, new = (tmp_path / name for name in (".other.json.x.tmp", ".a[b].json.x.tmp", ".a[b].json.y.tmp"))
+    for path in (others, old, new):
+        path.write_text("{")
+    for path in (others, old):
+        os.utime(path, (0, new.stat().st_mtime - 4000))
+    write_bytes(tmp_path / "a[b].json", b"{}")
+    assert sorted(tmp_path.iterdir()) == sorted([others, new, tmp_path / "a[b].json"])
+
+
+def test_a_file_is_for_all_whom_the_umask_lets_read_it(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "a" / "b.json", b"{}")
+        assert os.umask(0o027) == 0o027, "and the umask stays"
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a" / "b.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_stood_there_stays_where_writing_fails(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_bytes(path, b"old")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="cannot write"):
+        write_bytes(path, b"new")
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("a.json", b"old")]
+
+
+def test_a_long_name_is_written_too(tmp_path):
+    write_bytes(tmp_path / ("x" * 250), b"1")
+    assert [path.name for path in tmp_path.iterdir()] == ["x" * 250]
+
+
+def test_a_half_written_file_of_an_hour_is_left_to_whoever_writes_it(tmp_path):
+    path = tmp_path / ".a.json.x.tmp"
+    path.write_text("{")
+    os.utime(path, (0, time.time() - 3500))
+    write_bytes(tmp_path / "a.json", b"{}")
+    assert path.exists()
+    os.utime(path, (0, time.time() - 3700))
+    write_bytes(tmp_path / "a.json", b"{}")
+    assert not path.exists()
