@@ -3,80 +3,16 @@
 import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from edited_json import edited
 
 from tests.oracles.made_evidence import VERDICTS, made_evidence
-from tests.oracles.made_scores import CANDIDATE, made_limit, made_run, made_scores
+from tests.oracles.made_scores import made_run, made_scores
 from unlearn_guard.errors import UsageError
-from unlearn_guard.intake import file_digests, open_checkpoint
-from unlearn_guard.organism import base_path
-from unlearn_guard.records import Property
+from unlearn_guard.intake import file_digests
 from unlearn_guard.reports.attestation import read_statement, statement
 from unlearn_guard.reports.attesting import attest, verify
-from unlearn_guard.runs.directory import write_run
-
-
-@pytest.fixture(scope="session")
-def opened():
-    return open_checkpoint(str(base_path()))
-
-
-@pytest.fixture
-def candidate(tmp_path):
-    """A copy of the embedded organism, whose files nobody else sees."""
-    import shutil
-
-    return Path(shutil.copytree(base_path(), tmp_path / "model"))
-
-
-def _of(digest, score):
-    """A score of the candidate as one of this model."""
-    if score.subject != CANDIDATE:
-        return score
-    return replace(score, subject=digest, measurement=replace(score.measurement, subject=digest))
-
-
-@pytest.fixture
-def judged(tmp_path, candidate, opened):
-    """A run that judged the copy."""
-
-    def make(scores=None, **changes):
-        digest = opened.checkpoint.digest
-        scores = [_of(digest, each) for each in (made_scores() if scores is None else scores)]
-        run, scores = made_run(scores=scores, subject=digest, **changes)
-        run = replace(run, candidate=replace(run.candidate, path=candidate, files=file_digests(candidate)))
-        write_run(run, scores, tmp_path / "run")
-        return tmp_path / "run"
-
-    return make
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "statement.json"
-
-
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory):
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    folder = tmp_path_factory.mktemp("keys")
-    for name in ("ours", "theirs"):
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-        (folder / f"{name}.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-        public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-        (folder / f"{name}.pub").write_bytes(public)
-    return folder
-
-
-def edited(path, change):
-    held = json.loads(path.read_text())
-    change(held)
-    path.write_text(json.dumps(held))
 
 
 def test_a_statement_names_bytes_run_policy_and_tests(judged, candidate, out):
@@ -282,93 +218,3 @@ def test_the_command_s_status_is_the_verdict_s(judged, candidate, out, capsys):
     (candidate / "config.json").write_text("{}")
     assert run(["verify", str(out), str(candidate)]) == 4
     assert "config.json" in capsys.readouterr().err
-
-
-UNPROVEN = (
-    made_limit("forget_drop", at_least=0.3),
-    made_limit("ptq_gap", precision="gptq", guards=Property.PERMANENCE, at_most=0.0),
-    made_limit("retain_drop", task="retain_task", guards=Property.RETENTION, at_most=0.01, confidence=0.95),
-)
-"""Of made scores the first holds, nobody measured the second, and the third straddles its bound."""
-
-SHARED = "suite: 60 items of forget_task, to be forgotten, are also asked by retain_task, to be kept"
-GAP, DRIFT = "ptq_gap[forget_task-gptq]", "retain_drop[retain_task-full]"
-
-
-def test_a_statement_says_what_was_not_measured_what_is_inconclusive_and_what_was_warned_of(judged, candidate, out):
-    run_dir = judged(limits=UNPROVEN)
-    edited(run_dir / "run.json", lambda held: held.update(warnings=[]))  # they are worked out anew
-    attest(run_dir, out)
-    predicate = json.loads(out.read_text())["predicate"]
-    about = predicate["configuration"][0]["annotations"]
-    assert predicate["failedTests"] == [GAP, DRIFT]
-    assert (about["unmeasured"], about["inconclusive"]) == ([GAP], [DRIFT])
-    assert about["warnings"] == [SHARED]
-    claim = verify(out, candidate)
-    assert (claim.verdict, claim.passed) == ("incomplete", ("forget_drop[forget_task-full]",))
-    assert (claim.failed, claim.unmeasured, claim.inconclusive) == ((GAP, DRIFT), (GAP,), (DRIFT,))
-    assert claim.warnings == (SHARED,)
-
-
-def test_a_warning_is_one_printable_line():
-    run = replace(made_run()[0], warnings=("odd\x1b[31m\nverdict: passed",))
-    about = statement(made_evidence(run), {"a": "ab" * 32})["predicate"]["configuration"][0]["annotations"]
-    assert about["warnings"] == ["odd\\x1b[31m\\nverdict: passed"]
-
-
-def test_verify_prints_each_apart_from_the_broken(judged, candidate, out, capsys):
-    from unlearn_guard.command_line.app import run
-
-    limits = (*UNPROVEN, made_limit("forget_drop", precision="nf4", guards=Property.PERMANENCE, at_least=0.9))
-    assert run(["attest", str(judged(limits=limits)), "--out", str(out)]) == 0
-    assert f"warning: {SHARED}" in capsys.readouterr().err
-    assert run(["verify", str(out), str(candidate)]) == 1
-    told = capsys.readouterr().out
-    assert f"did not hold: {GAP} (not measured)" in told
-    assert f"did not hold: {DRIFT} (inconclusive)" in told
-    assert "did not hold: forget_drop[forget_task-nf4] (broken)" in told
-    assert f"warning: {SHARED}" in told
-
-
-def test_verify_prints_what_held_on_part_of_the_items(judged, candidate, out, capsys):
-    from unlearn_guard.command_line.app import run
-
-    attest(judged(complete=False), out)
-    assert run(["verify", str(out), str(candidate)]) == 5
-    assert "held on part of the items only: forget_drop[forget_task-full]" in capsys.readouterr().out
-
-
-def _about(held):
-    return held["predicate"]["configuration"][0]["annotations"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda s: _about(s).update(unmeasured=[]),  # then a limit was broken, and the verdict is failed
-        lambda s: _about(s).update(inconclusive=[GAP]),
-        lambda s: _about(s).update(unmeasured=[GAP, GAP]),
-        lambda s: _about(s).update(unmeasured=[GAP, "forget_drop[forget_task-full]"]),
-        lambda s: _about(s).update(unmeasured=[GAP, "another"]),
-        lambda s: _about(s).update(verdict="failed"),
-        lambda s: _about(s).pop("unmeasured"),
-        lambda s: _about(s).pop("inconclusive"),
-        lambda s: _about(s).pop("warnings"),
-        lambda s: _about(s).update(unmeasured=GAP),
-        lambda s: s["predicate"]["passedTests"].append(GAP),
-        lambda s: s["predicate"]["failedTests"].append(GAP),
-        lambda s: s["predicate"].update(warnedTests=["another"]),
-    ],
-)
-def test_annotations_that_contradict_the_lists_are_refused(judged, candidate, out, change):
-    attest(judged(limits=UNPROVEN), out)
-    edited(out, change)
-    with pytest.raises(UsageError, match="not a statement"):
-        verify(out, candidate)
-
-
-def test_a_broken_limit_that_is_called_unmeasured_contradicts_the_verdict(judged, candidate, out):
-    attest(judged(scores=made_scores(forget_nf4=85)), out)
-    edited(out, lambda s: _about(s).update(unmeasured=["ptq_gap[forget_task-nf4]"]))
-    with pytest.raises(UsageError, match="which the limits contradict"):
-        verify(out, candidate)
