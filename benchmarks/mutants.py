@@ -209,7 +209,10 @@ class Session:
                     os._exit(1)
             if self._early(name):  # what it gave while the tests were loaded stays as it was, save in a new process
                 room = f"tests/{name.split('.')[1]}"
-                os.execv(sys.executable, [sys.executable, "-m", "pytest", "-x", *ARGUMENTS, room])
+                from unlearn_guard.processes.children import python  # the mutated package's: not before it is found
+
+                command = python("pytest")
+                os.execv(command[0], [*command, "-x", *ARGUMENTS, room])
         except BaseException:
             os._exit(1)
         os._exit(0)
