@@ -19,6 +19,7 @@ from unlearn_guard.comparing.engines.local import COMMAND, Local, Watcher, words
 from unlearn_guard.errors import PluginError, UsageError
 from unlearn_guard.processes.children import NEUTRAL, keep_safe
 from unlearn_guard.processes.interruption import heed, listen_again
+from unlearn_guard.processes.marked import marked
 from unlearn_guard.runs.cell_file import CellFile
 
 RETRIES = 3
@@ -68,8 +69,25 @@ def run(
     except ImportError as error:
         raise PluginError(f"--engine ray: {error}", fix="pip install 'unlearn-guard[ray]'") from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    own = {} if address else {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
     keep_safe()
+    # A cluster that somebody else started is not ours to end.
+    with contextlib.nullcontext() if address else marked():
+        _connect(ray, address)
+        try:
+            takes = _resources(ray.nodes(), asked.device, room, gpus)
+            remote = ray.remote(task).options(max_retries=RETRIES, **takes)
+            cwd = str(Path.cwd())
+
+            def start(cell: Cell) -> Any:
+                return remote.remote(measure_cell.encode(asked, cell), cwd, command)
+
+            _drive(ray, start, left, watcher, jobs or len(left))
+        finally:
+            ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    own = {} if address else {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
     try:
         # Ray puts the directory that it is started in first on its workers' path.
         with contextlib.chdir(NEUTRAL):
@@ -79,17 +97,6 @@ def run(
         raise KeyboardInterrupt from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"--ray-address {address}: {error}", fix="Give HOST:PORT of a running cluster.") from error
-    try:
-        takes = _resources(ray.nodes(), asked.device, room, gpus)
-        remote = ray.remote(task).options(max_retries=RETRIES, **takes)
-        cwd = str(Path.cwd())
-
-        def start(cell: Cell) -> Any:
-            return remote.remote(measure_cell.encode(asked, cell), cwd, command)
-
-        _drive(ray, start, left, watcher, jobs or len(left))
-    finally:
-        ray.shutdown()
 
 
 def _resources(nodes: Sequence[dict[str, Any]], device: str, room: int, gpus: int = 1) -> dict[str, float]:

@@ -1,0 +1,72 @@
+"""`python -m unlearn_guard.processes.marked NAME=VALUE`: once its input ends, so does every process with that variable.
+
+For a library that starts daemons of its own, in groups and sessions of their own: those of Ray notice that nobody
+needs them any more, but may take minutes over it. What a process was started with, all that it starts inherits.
+"""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+from unlearn_guard.processes.children import NEUTRAL, environment, python
+
+NAME = "UNLEARN_GUARD_MARK"
+_LOOKS = 40
+_PAUSE = 0.25
+
+
+@contextmanager
+def marked() -> Iterator[None]:
+    """Whatever this process starts in here, directly or not, ends with the block, or with us, however we end.
+
+    One process keeps watch: the pipe to it closes with us, and it is in a session of its own, since a signal
+    to our group must not reach the one that cleans up after it.
+    """
+    value = uuid.uuid4().hex
+    command = [*python("unlearn_guard.processes.marked"), f"{NAME}={value}"]
+    guard = subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        cwd=NEUTRAL,
+        env=environment(),
+        start_new_session=True,
+    )
+    os.environ[NAME] = value
+    try:
+        yield
+    finally:
+        del os.environ[NAME]
+        guard.communicate()
+
+
+def end_all(name: str, value: str) -> None:
+    """Kill what carries the variable, again until a look finds nothing: one may start another meanwhile."""
+    for _ in range(_LOOKS):
+        found = [each for each in psutil.process_iter() if _variable(each, name) == value]
+        if not found:
+            return
+        for each in found:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        time.sleep(_PAUSE)
+
+
+def _variable(process: psutil.Process, name: str) -> str | None:
+    """What that process was started with; None for another user's, and for one that has gone or is a zombie."""
+    try:
+        found: str | None = process.environ().get(name)
+    except (psutil.Error, OSError):
+        return None
+    return found
+
+
+if __name__ == "__main__":
+    sys.stdin.buffer.read()
+    end_all(*sys.argv[1].split("=", 1))
