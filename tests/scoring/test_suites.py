@@ -9,7 +9,7 @@ from unlearn_guard.errors import ExitStatus, SuiteError
 from unlearn_guard.records import Role
 from unlearn_guard.scoring.suites import list_suites, load_suite
 
-SHIPPED = ["muse-books", "muse-news", "organism", "tofu", "tofu-forget01", "tofu-forget05"]
+SHIPPED = ["atlas", "atlas-150", "muse-books", "muse-news", "organism", "tofu", "tofu-forget01", "tofu-forget05"]
 SHIPPED += ["wmdp-bio", "wmdp-chem", "wmdp-cyber"]
 
 
