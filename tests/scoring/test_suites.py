@@ -1,5 +1,6 @@
 """A suite file is read strictly: every defect at once, with its line, and nothing guessed."""
 
+import shutil
 import subprocess
 import sys
 
@@ -165,3 +166,54 @@ def test_a_value_that_no_reader_survives_is_refused_at_once(world, value, said):
     world.write_text(f"{world.read_text()}floor: {value}\n")
     with pytest.raises(SuiteError, match=said):
         load_suite(world)
+
+
+def moved_beside(world):
+    """The same suite in the same folder `suites`, its tasks beside it and no longer beside that folder."""
+    (world.parent.parent / "invented").rename(world.parent / "invented")
+    return world
+
+
+def test_beside_this_file_holds_in_a_folder_called_suites_too(world):
+    path = moved_beside(world)
+    assert load_suite(path).include == ((path.parent / "invented").resolve(),)
+    assert load_suite("invented", [path.parent]).include == ((path.parent / "invented").resolve(),)
+
+
+def test_every_kind_of_file_is_found_beside_a_suite(world):
+    for name in ("texts.jsonl", "pairs.jsonl", "corpus.jsonl"):
+        (world.parent / name).write_text("{}\n")
+    text = world.read_text().replace("{tasks: retain}", "{file: texts.jsonl}", 1)
+    text = text.replace("chance: 0.25}]", "chance: 0.25, pairs: pairs.jsonl}]", 1)
+    world.write_text(text + "unlearn: {forget: [{file: corpus.jsonl}], retain: [{file: corpus.jsonl}]}\n")
+    suite = load_suite(world)
+    found = (suite.calibration, suite.forget[0].pairs, suite.unlearn.forget[0].path)
+    assert found == tuple((world.parent / name).resolve() for name in ("texts.jsonl", "pairs.jsonl", "corpus.jsonl"))
+
+
+def test_a_model_s_folder_of_the_same_name_is_not_taken_for_tasks(world):
+    path = moved_beside(world)
+    (world.parent.parent / "invented").mkdir()
+    (world.parent.parent / "invented" / "config.json").write_text("{}")
+    assert load_suite(path).include == ((path.parent / "invented").resolve(),)
+
+
+def test_two_folders_of_tasks_of_one_name_are_not_guessed(world):
+    shutil.copytree(world.parent.parent / "invented", world.parent / "invented")
+    with pytest.raises(SuiteError, match="expected one of them"):
+        load_suite(world)
+
+
+def test_a_folder_that_holds_suites_and_a_folder_suites_is_searched_in_both(world):
+    folder = world.parent.parent
+    (folder / "other.yaml").write_text(world.read_text().replace("name: invented", "name: other"))
+    (folder / "thresholds.yaml").write_text("version: 1\nlimits: []\n")
+    assert {suite.name for suite in list_suites([folder])} - set(SHIPPED) == {"invented", "other"}
+    assert load_suite("other", [folder]).path == folder / "other.yaml"
+    assert load_suite("invented", [folder]).path == world
+
+
+def test_a_suite_of_the_working_directory_is_pointed_at(world, monkeypatch):
+    monkeypatch.chdir(world.parent.parent)
+    with pytest.raises(SuiteError, match=r"There is suites/invented\.yaml: add --tasks-dir suites\."):
+        load_suite("invented")

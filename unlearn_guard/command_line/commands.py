@@ -1,7 +1,9 @@
 """What each command of the command line does: call, print, and say with which status to leave."""
 
 import os
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,8 +161,15 @@ def unlearn_command(options: dict[str, Any], *, quiet: bool) -> ExitStatus:
         made = unlearn(request, bar)
     last = f", forget loss {made.curve[-1].forget:.3f} nats at the end" if made.curve else ""
     click.echo(f"{request.method}: {made.path} ({len(made.changed)} tensors changed{last})")
-    click.echo(f"next: unlearn-guard check {made.path} --base {request.base} --suite {request.suite}")
+    where = found_in(request.tasks_dirs, request.data_dir)
+    click.echo(f"next: unlearn-guard check {made.path} --base {request.base} --suite {request.suite}{where}")
     return ExitStatus.PASSED
+
+
+def found_in(tasks_dirs: Sequence[Path], data_dir: Path | None = None) -> str:
+    """The options that say where a suite and its data lie, for the next command to type."""
+    places = [*(("--tasks-dir", folder) for folder in tasks_dirs), *([("--data-dir", data_dir)] if data_dir else [])]
+    return "".join(f" {option} {shlex.quote(str(folder))}" for option, folder in places)
 
 
 def plan_command(options: dict[str, Any]) -> ExitStatus:
@@ -252,5 +261,6 @@ def pull_command(suites: tuple[str, ...], data_dir: Path, tasks_dirs: tuple[Path
         click.echo(f"{name} at {dataset.revision}: {len(dataset.files)} files, {rows} rows, licence {dataset.licence}")
     for name, task in sorted(manifest.tasks.items()):
         click.echo(f"{name}: {task.items} items, sha256 {task.sha256}")
-    click.echo(f"next: copy {data_dir}, and unlearn-guard check ... --suite {suites[0]} --data-dir {data_dir}")
+    where = found_in(tasks_dirs, data_dir)
+    click.echo(f"next: copy {data_dir}, and unlearn-guard check ... --suite {suites[0]}{where}")
     return ExitStatus.PASSED

@@ -1,6 +1,6 @@
 """What a suite says of unlearning: where its forget and retain corpora lie, and hyperparameters found for its base."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +11,8 @@ from unlearn_guard.records import Source
 
 _Text = Annotated[str, Field(min_length=1, max_length=4000)]
 _Scalar = bool | int | float | str | None
+Find = Callable[[str], Path]
+"""Where a file lies that the suite names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +52,10 @@ class SourceModel(_Strict):
             raise ValueError("exactly one of `file` and `dataset`")
         return self
 
-    def source(self, root: Path) -> Source:
-        """As a record, with its file below `root`."""
+    def source(self, find: Find) -> Source:
+        """As a record, with its file where `find` says."""
         return Source(
-            path=(root / self.file).resolve() if self.file is not None else None,
+            path=find(self.file).resolve() if self.file is not None else None,
             dataset=self.dataset,
             config=self.config,
             split=self.split,
@@ -73,16 +75,16 @@ class CorporaModel(_Strict):
     folds: dict[str, Annotated[list[SourceModel], Field(min_length=1)]] = {}
     hyperparameters: dict[str, dict[str, _Scalar]] = {}
 
-    def spec(self, root: Path) -> CorporaSpec:
+    def spec(self, find: Find) -> CorporaSpec:
         """As records."""
         return CorporaSpec(
-            forget=_sources(self.forget, root),
-            retain=_sources(self.retain, root),
-            refused=_sources(self.refused, root),
-            folds={name: _sources(each, root) for name, each in self.folds.items()},
+            forget=_sources(self.forget, find),
+            retain=_sources(self.retain, find),
+            refused=_sources(self.refused, find),
+            folds={name: _sources(each, find) for name, each in self.folds.items()},
             hyperparameters=self.hyperparameters,
         )
 
 
-def _sources(models: Sequence[SourceModel], root: Path) -> tuple[Source, ...]:
-    return tuple(each.source(root) for each in models)
+def _sources(models: Sequence[SourceModel], find: Find) -> tuple[Source, ...]:
+    return tuple(each.source(find) for each in models)

@@ -15,6 +15,7 @@ from unlearn_guard.reading.strict_yaml import Document
 from unlearn_guard.records import SUITE, WEIGHTS, Role
 from unlearn_guard.resources import bundled
 from unlearn_guard.scoring.corpus import CorporaSpec
+from unlearn_guard.scoring.place import Place
 from unlearn_guard.scoring.suite_file import (
     CALIBRATION_SAMPLES,
     CalibrationModel,
@@ -91,8 +92,9 @@ class Suite:
 def load_suite(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Suite:
     """The suite of this name among the shipped ones and those in `folders`, or the one in this YAML file.
 
-    `folders` hold NAME.yaml or suites/NAME.yaml. Raises SuiteError: all of a file's defects at once, with
-    their lines; a name found twice, because nobody could say which was meant.
+    `folders` hold NAME.yaml or suites/NAME.yaml. What a suite names lies beside its file, or, of a file in a folder
+    `suites`, beside that folder. Raises SuiteError: all of a file's defects at once, with their lines; a name found
+    twice, because nobody could say which was meant.
     """
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or "/" in text:
@@ -100,73 +102,89 @@ def load_suite(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Suite:
         if not path.is_file():
             raise SuiteError(f"there is no suite file {path}", fix="Give a suite's name or the path of its YAML file.")
         return _read(path)
-    known = _files(folders)
-    if text not in known:
-        raise SuiteError(f"there is no suite {text!r}", fix=f"{near(text, known)} `list suites` shows all.".strip())
-    if len(known[text]) > 1:
-        places = ", ".join(str(path) for path in known[text])
+    found = _files(folders, text)
+    if not found:
+        known = {path.stem for path in _files(folders)}
+        raise SuiteError(f"there is no suite {text!r}", fix=_elsewhere(text, folders) or _named_alike(text, known))
+    if len(found) > 1:
+        places = ", ".join(map(str, found))
         raise SuiteError(f"suite {text!r} is defined more than once: {places}", fix="Rename one, or give its path.")
-    return _read(known[text][0])
+    return _read(found[0])
 
 
 def list_suites(folders: Sequence[Path] = ()) -> tuple[Suite, ...]:
     """Every suite that can be named, by name. Raises SuiteError when one of them is broken."""
-    return tuple(_read(path) for _, paths in sorted(_files(folders).items()) for path in paths)
+    return tuple(_read(path) for path in sorted(_files(folders), key=lambda path: path.stem))
 
 
-def _files(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """Suite files by name; of a folder with `suites/` in it, that one counts."""
+def _named_alike(name: str, known: Iterable[str]) -> str:
+    return f"{near(name, known)} `list suites` shows all.".strip()
+
+
+def _elsewhere(name: str, folders: Sequence[Path]) -> str:
+    """What to type where a suite of this name lies in the working directory, which nobody asked to be searched."""
+    looked = {folder.resolve() for folder in folders}
+    for folder in (Path("suites"), Path("tasks"), Path()):
+        if (folder / f"{name}.yaml").is_file() and folder.resolve() not in looked:
+            return f"There is {folder / f'{name}.yaml'}: add --tasks-dir {folder}."
+    return ""
+
+
+def _files(folders: Sequence[Path], name: str = "*") -> list[Path]:
+    """The suite files of this name, or all: the shipped ones, and those of each folder and of `suites/` in it."""
     shipped = bundled("tasks") / "suites"
-    found: dict[str, list[Path]] = {}
-    for folder in (shipped, *folders):
+    found = {path.resolve(): path for path in sorted(shipped.glob("*.yaml")) if name in ("*", path.stem)}
+    for folder in folders:
         if not folder.is_dir():
             raise SuiteError(f"there is no folder {folder} to look for suites in")
-        place = folder / "suites" if (folder / "suites").is_dir() else folder
-        for path in sorted(place.glob("*.yaml")):
-            # A user's folder may hold tasks beside its suites.
-            if place == shipped or "version" in read_mapping(path):
-                paths = found.setdefault(path.stem, [])
-                if path.resolve() not in [each.resolve() for each in paths]:
-                    paths.append(path)
-    return found
+        for place in (folder, folder / "suites"):
+            paths = [path for path in sorted(place.glob("*.yaml")) if name in ("*", path.stem)]
+            found = {path.resolve(): path for path in paths if _is_suite(path)} | found
+    return list(found.values())
+
+
+def _is_suite(path: Path) -> bool:
+    """Whether a file of a user's folder is meant as a suite: tasks and a policy may lie beside it."""
+    keys = set(read_mapping(path))
+    return "version" in keys and not keys.isdisjoint(("forget", "retain"))
 
 
 def _read(path: Path) -> Suite:
     document = read_document(path)
     file = suite_file(document)
-    root = path.parent.parent if path.parent.name == "suites" else path.parent
-    defects = [*_conflicts(path, document, file), *_missing(document, file, root)]
+    place = Place.of(path)
+    defects = [*_conflicts(path, document, file), *_missing(document, file, place)]
     if defects:
         raise SuiteError(f"{path} is not a valid suite", defects)
     return Suite(
         name=file.name,
         title=file.title,
         description=file.description,
-        forget=_specs(file.forget, Role.FORGET, root),
-        retain=_specs(file.retain, Role.RETAIN, root),
-        include=tuple(_folder(root, folder).resolve() for folder in file.include),
-        calibration=_calibration(file.calibration, root),
-        unlearn=file.unlearn.spec(root) if file.unlearn is not None else None,
+        forget=_specs(file.forget, Role.FORGET, place),
+        retain=_specs(file.retain, Role.RETAIN, place),
+        include=tuple(_folder(place, folder).resolve() for folder in file.include),
+        calibration=_calibration(file.calibration, place),
+        unlearn=file.unlearn.spec(place.find) if file.unlearn is not None else None,
         path=path,
         probe=tuple(_probe(each) for each in file.probe),
         calibration_samples=file.calibration.samples if file.calibration is not None else CALIBRATION_SAMPLES,
     )
 
 
-def _folder(root: Path, name: str) -> Path:
+def _folder(place: Place, name: str) -> Path:
     """A folder beside the suite; where there is none, the shipped one of this name."""
-    own = root / name
+    own = place.find(name)
     return own if own.is_dir() else bundled("tasks") / name
 
 
-def _specs(tasks: Iterable[TaskModel], role: Role, root: Path) -> tuple[TaskSpec, ...]:
+def _specs(tasks: Iterable[TaskModel], role: Role, place: Place) -> tuple[TaskSpec, ...]:
     return tuple(
         TaskSpec(
             name=each.task,
             role=role,
             metric=each.metric,
             chance=each.chance,
-            pairs=_pairs(each.pairs, root),
+            pairs=_pairs(each.pairs, place),
             measure=each.measure,
             floor=each.floor,
             because=each.because,
@@ -187,16 +205,16 @@ def _probe(each: ProbeModel) -> TaskSpec:
     )
 
 
-def _pairs(source: str | None, root: Path) -> Path | Literal["neutral", "swapped"] | None:
+def _pairs(source: str | None, place: Place) -> Path | Literal["neutral", "swapped"] | None:
     if source is None or source in (NEUTRAL, SWAPPED):
         return source  # type: ignore[return-value]  # one of the two words
-    return (root / source).resolve()
+    return place.find(source).resolve()
 
 
-def _calibration(source: CalibrationModel | None, root: Path) -> Path | Literal["retain"] | None:
+def _calibration(source: CalibrationModel | None, place: Place) -> Path | Literal["retain"] | None:
     if source is None:
         return None
-    return source.tasks if source.file is None else (root / source.file).resolve()
+    return source.tasks if source.file is None else place.find(source.file).resolve()
 
 
 def _conflicts(path: Path, document: Document, file: SuiteFile) -> list[Defect]:
@@ -232,25 +250,29 @@ def _conflicts(path: Path, document: Document, file: SuiteFile) -> list[Defect]:
     return defects
 
 
-def _missing(document: Document, file: SuiteFile, root: Path) -> list[Defect]:
-    """Folders and files that the suite names and that are not there."""
+def _missing(document: Document, file: SuiteFile, place: Place) -> list[Defect]:
+    """Folders and files that the suite names and that are not there, or that are in two places."""
     defects = []
     for index, folder in enumerate(file.include):
-        if not _folder(root, folder).is_dir():
-            where = document.where(("include", index))
-            expected = f"a folder in {root}, or a shipped one (wmdp, mmlu, ifeval, muse, tofu)"
+        where = document.where(("include", index))
+        if not _folder(place, folder).is_dir():
+            expected = f"a folder in {place}, or a shipped one (wmdp, mmlu, ifeval, muse, tofu)"
             defects.append(Defect(where=where, found=f"{folder!r}", expected=expected))
+        defects += place.doubt(folder, where)
     for section in ("forget", "retain"):
         for index, each in enumerate(getattr(file, section)):
             where = document.where((section, index, "pairs"))
             if each.pairs is not None and section == "retain":
                 defects.append(Defect(where=where, found="pairs of a retain task", expected="pairs of forget tasks"))
-            elif each.pairs not in (None, NEUTRAL, SWAPPED) and not (root / each.pairs).is_file():
-                defects.append(
-                    Defect(where=where, found=f"{each.pairs!r}", expected=f"`neutral`, `swapped` or a file in {root}")
-                )
+            elif each.pairs not in (None, NEUTRAL, SWAPPED):
+                defects += _no_file(place, each.pairs, where, "`neutral`, `swapped` or a file")
     source = file.calibration.file if file.calibration is not None else None
-    if source is not None and not (root / source).is_file():
-        where = document.where(("calibration", "file"))
-        defects.append(Defect(where=where, found=f"{source!r}", expected=f"a file in {root}"))
+    if source is not None:
+        defects += _no_file(place, source, document.where(("calibration", "file")), "a file")
     return defects
+
+
+def _no_file(place: Place, name: str, where: str, expected: str) -> list[Defect]:
+    if not place.find(name).is_file():
+        return [Defect(where=where, found=f"{name!r}", expected=f"{expected} in {place}")]
+    return place.doubt(name, where)
