@@ -5,16 +5,18 @@ not to be had; the neutral stem is how authors of a sibling project do it, the c
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from unlearn_guard.errors import Defect, SuiteError
 
 NEUTRAL_STEM = "Which of the following statements is the correct one"
 """What a question's stem is replaced by, cut or repeated to the stem's token count."""
+
+T = TypeVar("T")
 
 _KEYS = ("clean", "corrupted", "target", "wrong")
 
@@ -66,6 +68,15 @@ def read_pairs(path: Path, tokenizer: Any | None = None) -> tuple[Pair, ...]:
 
     Token ids are taken as they are and need no tokenizer. Raises SuiteError with every line at fault.
     """
+    return _each_line(path, lambda where, line: _parse(where, line, tokenizer))
+
+
+def assert_shape(path: Path) -> None:
+    """Refuse a file of pairs that no tokenizer could read, as `read_pairs` does."""
+    _each_line(path, _shape)
+
+
+def _each_line(path: Path, read: Callable[[str, str], T]) -> tuple[T, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -73,23 +84,20 @@ def read_pairs(path: Path, tokenizer: Any | None = None) -> tuple[Pair, ...]:
     tasks = [(f"{path.name}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
     if not tasks:
         raise SuiteError(f"{path} holds no prompt pair")
-    return _all_or_errors(f"{path} holds prompt pairs that cannot be used", tasks, tokenizer)
-
-
-def _all_or_errors(summary: str, lines: Iterable[tuple[str, str]], tokenizer: Any | None) -> tuple[Pair, ...]:
-    pairs: list[Pair] = []
+    found: list[T] = []
     defects: list[Defect] = []
-    for where, line in lines:
+    for where, line in tasks:
         try:
-            pairs.append(_parse(where, line, tokenizer))
+            found.append(read(where, line))
         except SuiteError as error:
             defects += error.defects
     if defects:
-        raise SuiteError(summary, defects)
-    return tuple(pairs)
+        raise SuiteError(f"{path} holds prompt pairs that cannot be used", defects)
+    return tuple(found)
 
 
-def _parse(where: str, line: str, tokenizer: Any | None) -> Pair:
+def _shape(where: str, line: str) -> dict[str, Any]:
+    """The four values of one line: all texts, or prompts that are lists of token ids."""
     try:
         held = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -100,14 +108,23 @@ def _parse(where: str, line: str, tokenizer: Any | None) -> Pair:
     wrong = held["wrong"]
     if not isinstance(wrong, list) or not wrong:
         raise _refused(f"{where}: wrong", repr(wrong), "a list of at least one answer")
-    if all(_is_ids(held[key]) for key in ("clean", "corrupted")):
-        return _from_ids(where, held)
     texts = [held["clean"], held["corrupted"], held["target"], *wrong]
-    if not all(isinstance(text, str) for text in texts):
+    if not _in_ids(held) and not all(isinstance(text, str) for text in texts):
         raise _refused(where, "a mixture of texts, ids or other values", "all texts, or all token ids")
+    return held
+
+
+def _parse(where: str, line: str, tokenizer: Any | None) -> Pair:
+    held = _shape(where, line)
+    if _in_ids(held):
+        return _from_ids(where, held)
     if tokenizer is None:
         raise _refused(where, "texts, but no tokenizer", "token ids, or a model that brings its tokenizer")
     return text_pair(tokenizer, **held, where=where)
+
+
+def _in_ids(held: dict[str, Any]) -> bool:
+    return all(_is_ids(held[key]) for key in ("clean", "corrupted"))
 
 
 def _from_ids(where: str, held: dict[str, Any]) -> Pair:

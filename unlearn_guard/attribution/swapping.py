@@ -7,6 +7,7 @@ and not for the way in which an answer begins.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from unlearn_guard.attribution.prompts import Pair
@@ -16,6 +17,15 @@ FEWEST = 5
 """With fewer pairs a task's attribution says nothing."""
 
 Ids = tuple[int, ...]
+
+
+class Why(StrEnum):
+    """Why a question gives no pair."""
+
+    UNPARTED = "right and wrong answers do not part at a token"
+    UNKNOWN = "the answer is unknown to the tokenizer"
+    TOLD = "the prompt gives the answer away"
+    ALONE = "no other prompt of as many tokens with another answer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,31 +51,48 @@ class Parting:
     where: str
 
 
-def swapped_pairs(tokenizer: Any, questions: Sequence[Question], *, where: str = "task") -> tuple[Pair, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sorted:
+    """The pairs that questions give, and why each of the other questions gives none."""
+
+    pairs: tuple[Pair, ...]
+    left_out: tuple[Why, ...]
+
+
+def sort_out(tokenizer: Any, questions: Sequence[Question]) -> Sorted:
     """Each question against the prompt of another one: the next, going round, that fits.
 
     It fits if it has as many tokens and another target. A question is left out where no other fits, where its answers
     do not part, and where the prompt itself tells the right from the wrong: it holds the target, and not every wrong
-    answer too. Raises SuiteError when that leaves fewer than `FEWEST`.
+    answer too.
     """
     seen = Seen(tokenizer)
     firsts = _firsts(tokenizer, questions)
-    partings = [each for question in questions if (each := _parting(tokenizer, question, firsts, seen)) is not None]
+    found = [_parting(tokenizer, question, firsts, seen) for question in questions]
+    partings = [each for each in found if isinstance(each, Parting)]
+    left_out = [each for each in found if isinstance(each, Why)]
     pairs = []
     for index, one in enumerate(partings):
         others = (*partings[index + 1 :], *partings[:index])
         fitting = (each.clean for each in others if len(each.clean) == len(one.clean) and each.target != one.target)
         corrupted = next((clean for clean in fitting if clean != one.clean), None)
-        if corrupted is not None:
-            pairs.append(
-                Pair(clean=one.clean, corrupted=corrupted, target=one.target, wrong=one.wrong, where=one.where)
-            )
-    if len(pairs) < FEWEST:
-        found = f"{len(pairs)} pairs from {len(questions)} questions, of which {len(partings)} ask for a fact"
+        if corrupted is None:
+            left_out.append(Why.ALONE)
+            continue
+        pairs.append(Pair(clean=one.clean, corrupted=corrupted, target=one.target, wrong=one.wrong, where=one.where))
+    return Sorted(pairs=tuple(pairs), left_out=tuple(left_out))
+
+
+def swapped_pairs(tokenizer: Any, questions: Sequence[Question], *, where: str = "task") -> tuple[Pair, ...]:
+    """The pairs of `sort_out`. Raises SuiteError when there are fewer than `FEWEST`."""
+    made = sort_out(tokenizer, questions)
+    if len(made.pairs) < FEWEST:
+        factual = len(made.pairs) + made.left_out.count(Why.ALONE)
+        found = f"{len(made.pairs)} pairs from {len(questions)} questions, of which {factual} ask for a fact"
         expected = f"at least {FEWEST}: prompts as long as another's, answers that part at a word not in the prompt"
         fix = "Give a file of pairs, or leave `pairs` out."
         raise SuiteError("questions cannot be swapped", [Defect(where=where, found=found, expected=expected, fix=fix)])
-    return tuple(pairs)
+    return made.pairs
 
 
 class Seen:
@@ -89,17 +116,24 @@ class Seen:
         return self._words[token]
 
 
-def _parting(tokenizer: Any, question: Question, firsts: Ids, seen: Seen) -> Parting | None:
+def _parting(tokenizer: Any, question: Question, firsts: Ids, seen: Seen) -> Parting | Why:
     """Where the first right answer that parts from wrong ones does, unless the prompt tells them apart."""
     unknown = getattr(tokenizer, "unk_token_id", None)
+    why = Why.UNPARTED
     for right in question.right:
         if question.wrong:
             found = parting(tokenizer, question.prompt, right, question.wrong, question.where)
         else:
             found = _first(tokenizer, question, right, firsts)
-        if found is not None and found.target != unknown and not seen.tells(found):
+        if found is None:
+            continue
+        if found.target == unknown:
+            why = Why.UNKNOWN
+        elif seen.tells(found):
+            why = Why.TOLD
+        else:
             return found
-    return None
+    return why
 
 
 def parting(tokenizer: Any, prompt: str, right: str, wrong: Sequence[str], where: str) -> Parting | None:

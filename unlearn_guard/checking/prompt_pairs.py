@@ -51,9 +51,9 @@ def suite_pairs(rendered: Rendered, tokenizer: Any) -> SuitePairs:
             found[each.task.name] = read_pairs(source, tokenizer)
         elif source == NEUTRAL:
             items = [(leaf.task, item) for leaf in each.leaves for item in leaf.items][:PAIRS]
-            found[each.task.name] = tuple(_neutral(task, item, encode) for task, item in items)
+            found[each.task.name] = tuple(neutral_pair(task, item, encode) for task, item in items)
         elif source == SWAPPED:
-            asked = [_question(leaf.task, item) for leaf in each.leaves for item in leaf.items]
+            asked = [question_of(leaf.task, item) for leaf in each.leaves for item in leaf.items]
             try:
                 found[each.task.name] = swapped_pairs(encode, asked, where=each.task.name)[:PAIRS]
             except SuiteError as error:
@@ -124,7 +124,7 @@ def _holds_texts(file: Path) -> bool:
     return any(isinstance(each, str) for value in values for each in (value if isinstance(value, list) else [value]))
 
 
-def _question(task: Any, item: Item) -> Question:
+def question_of(task: Any, item: Item) -> Question:
     """An item with right and wrong answers as texts: its choices, TOFU's perturbed answers, or no wrong ones."""
     document, prompt = item.requests[0].doc, str(item.requests[0].args[0])
     continuations = [str(request.args[1]) for request in item.requests if request.request_type == "loglikelihood"]
@@ -155,7 +155,7 @@ def _gold(task: Any, document: Any, continuations: Sequence[str]) -> int | None:
     return gold if type(gold) is int and 0 <= gold < len(continuations) else None
 
 
-def _neutral(task: Any, item: Any, tokenizer: Any) -> Pair:
+def neutral_pair(task: Any, item: Any, tokenizer: Any) -> Pair:
     """A lettered question against the same options under a neutral stem."""
     document, request = item.requests[0].doc, item.requests[0]
     stem = document.get("question")

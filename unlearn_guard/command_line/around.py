@@ -5,7 +5,18 @@ from typing import Any
 
 import click
 
-from unlearn_guard.command_line.options import EPILOG, PATH, comparing, finding, methods_dir, seed, tasks_dir
+from unlearn_guard.command_line.options import (
+    EPILOG,
+    PATH,
+    batch_size,
+    comparing,
+    device,
+    dtype,
+    finding,
+    methods_dir,
+    seed,
+    tasks_dir,
+)
 
 
 @click.command()
@@ -126,6 +137,85 @@ def dequantize(file: Path, out: Path, dtype: str) -> int:
 
 
 @click.group()
+def init() -> None:
+    """Begin something of your own."""
+
+
+@init.command(name="suite")
+@click.argument("name")
+@click.option("--from", "forget", type=PATH, metavar="FILE", required=True, help="The questions: .jsonl or .csv.")
+@click.option(
+    "--retain",
+    type=PATH,
+    metavar="FILE",
+    help="The questions that must still be answered.  [default: rows of --from whose `split` is retain]",
+)
+@click.option(
+    "--corpora",
+    type=PATH,
+    metavar="DIR",
+    help="Texts to train on: forget and retain, each .txt, .jsonl or .parquet.  [default: the questions themselves]",
+)
+@click.option(
+    "--ask",
+    type=click.Choice(("letters", "texts")),
+    default="letters",
+    show_default=True,
+    help="Choose by letter, as WMDP asks, or by the likeliest text: small models know no letters.",
+)
+@click.option("--about", metavar="TOPIC", help="Begin lettered questions with WMDP's line: ... questions about TOPIC.")
+@click.option("--shuffle", is_flag=True, help="Draw the order of each question's choices anew.")
+@click.option(
+    "--pairs",
+    metavar="neutral|swapped|FILE",
+    default="swapped",
+    show_default=True,
+    help="Where attribution takes its prompt pairs from.",
+)
+@click.option(
+    "--out", type=PATH, metavar="DIR", default=Path("suites"), show_default=True, help="Where the suite goes."
+)
+@click.option("--replace", is_flag=True, help="Give up the suite of this name that lies there.")
+def init_suite(**options: Any) -> int:
+    r"""Write the suite NAME of your own questions: its tasks, prompt pairs and what `unlearn` trains on.
+
+    \b
+    A row of FILE, in JSON Lines:
+      {"question": "...", "choices": ["...", "..."], "answer": 1}  an index from 0, a letter, or the choice's text
+      {"question": "...", "answer": "..."}                         an answer to be written: ROUGE-L and probability
+    or in CSV: columns question, choice_1, choice_2, ... (or A, B, ...), answer
+
+    Two files, because that is how they lie about; one file will do where each row has a `split`, forget or retain.
+    """
+    from unlearn_guard.command_line.suites import init_command
+
+    return init_command(options)
+
+
+@click.group()
+def suite() -> None:
+    """The suites that `check` asks from."""
+
+
+@suite.command(name="check", epilog=EPILOG)
+@click.argument("name")
+@click.option("--base", metavar="PATH", help="Ask this model too, and make tokens and prompt pairs by its tokenizer.")
+@finding
+@device
+@dtype
+@batch_size
+def check_suite(name: str, base: str | None, **options: Any) -> int:
+    """What the suite NAME asks, what so many items can tell, and what is missing in it.
+
+    Looks in ./suites too, where `init suite` writes. Status 0: it can be used; 4: it has the defects named. Without
+    --base nothing is said that needs a tokenizer or a model: tokens, usable pairs, scores.
+    """
+    from unlearn_guard.command_line.suites import check_command
+
+    return check_command(name, base, **options)
+
+
+@click.group()
 def policy() -> None:
     """The policies that `check` and `judge` hold a candidate against."""
 
@@ -161,4 +251,4 @@ def demo(out: Path) -> int:
     return demo_command(out)
 
 
-AROUND = (compare, plan, data, organism, fetch, dequantize, policy, list_, demo)
+AROUND = (compare, plan, data, organism, fetch, dequantize, init, suite, policy, list_, demo)

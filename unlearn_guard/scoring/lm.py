@@ -12,7 +12,8 @@ from unlearn_guard.errors import ScoringError
 from unlearn_guard.scoring.answers import Nats, Written
 from unlearn_guard.scoring.batches import batches_of, rows_of
 from unlearn_guard.scoring.forward import Answer, Forward
-from unlearn_guard.scoring.generation import Generation, generate, read_generation
+from unlearn_guard.scoring.generation import generate
+from unlearn_guard.scoring.greedy import Generation, read_generation
 from unlearn_guard.scoring.tokens import Pair, Tokens
 
 UNSET_LENGTH = int(1e30)

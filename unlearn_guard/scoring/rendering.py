@@ -11,7 +11,7 @@ from unlearn_guard.errors import SuiteError, near
 from unlearn_guard.records import Role, Task
 from unlearn_guard.scoring.chat import Chat
 from unlearn_guard.scoring.digests import items_digest, sha256_of, task_digest
-from unlearn_guard.scoring.generation import read_generation
+from unlearn_guard.scoring.greedy import read_generation
 from unlearn_guard.scoring.loading import BROKEN_TASK, Loaded, from_hub, load_tasks, quiet
 from unlearn_guard.scoring.questions import Item, Leaf, Rendered, RenderedTask
 from unlearn_guard.scoring.suites import Suite, TaskSpec

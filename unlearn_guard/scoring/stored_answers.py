@@ -8,7 +8,7 @@ from lm_eval.api.instance import Instance
 
 from unlearn_guard.errors import NonFiniteError
 from unlearn_guard.scoring.answers import Answers, Nats, Written, assert_finite
-from unlearn_guard.scoring.generation import read_generation
+from unlearn_guard.scoring.greedy import read_generation
 from unlearn_guard.scoring.questions import Item
 from unlearn_guard.scoring.tokens import Tokens
 

@@ -1,0 +1,39 @@
+"""What a suite cannot tell, though it is well formed."""
+
+from collections.abc import Iterator, Sequence
+
+from unlearn_guard.authoring.findings import TaskFindings
+from unlearn_guard.judging.lint import SUITE, suite_warnings
+from unlearn_guard.records import Role
+from unlearn_guard.scoring.questions import Rendered
+
+ONE_SIDED = 0.5
+"""Where one letter is right more often, and twice as often as by chance, a model that always says it seems to know."""
+
+
+def warnings(rendered: Rendered, tasks: Sequence[TaskFindings]) -> tuple[str, ...]:
+    """What `check` would warn of, answers that all have one letter, and texts that are scored from 0."""
+    prompts = {each.task.name: [item.prompt for item in each.items] for each in rendered.tasks}
+    linted = suite_warnings(rendered.records, prompts, complete=True)
+    return (*linted, *(f"{SUITE}{text}" for text in (*_one_sided(tasks), *_floors(tasks))))
+
+
+def _one_sided(tasks: Sequence[TaskFindings]) -> Iterator[str]:
+    for each in tasks:
+        if not each.letters or each.task.items < 2 * len(each.letters):
+            continue
+        letter, count = max(each.letters.items(), key=lambda pair: pair[1])
+        if count / each.task.items > max(ONE_SIDED, 2 * each.task.chance):
+            yield (
+                f"{letter} is right in {count} of {each.task.items} items of {each.task.name}: a model that always "
+                "says so scores as much"
+            )
+
+
+def _floors(tasks: Sequence[TaskFindings]) -> Iterator[str]:
+    for task in (each.task for each in tasks if each.task.role is Role.FORGET):
+        if task.metric.startswith(("rouge", "prob")) and not task.floor:
+            yield (
+                f"{task.name} has no `floor`, and words of the question earn {task.metric}, too: give what a model "
+                "that never saw the answers scores, or such a model with `check --retrained PATH`"
+            )

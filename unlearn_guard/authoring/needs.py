@@ -1,0 +1,60 @@
+"""What each metric needs of a suite, and is missing here."""
+
+from collections.abc import Callable, Mapping
+
+from unlearn_guard.authoring.findings import BaseFindings
+from unlearn_guard.judging.metrics import METRICS, Asks, Metric, Where
+from unlearn_guard.records import FORGET_QUALITY, MODEL_UTILITY, PRIVLEAK
+from unlearn_guard.scoring.suites import Suite
+
+
+def unmeasured(suite: Suite, base: BaseFindings | None) -> Mapping[str, str]:
+    """Of every metric that this suite cannot give the reason, and of `gptq`, `awq` and `unlearn`."""
+    reasons = {name: _missing(metric, suite, base) for name, metric in METRICS.items()}
+    if suite.calibration is None:
+        reasons["gptq, awq"] = "the suite names no `calibration`"
+    if suite.unlearn is None:
+        reasons["unlearn"] = "the suite names no corpora (`unlearn`): give --corpora DIR"
+    return {name: why for name, why in reasons.items() if why}
+
+
+def _missing(metric: Metric, suite: Suite, base: BaseFindings | None) -> str:
+    if own := _OWN.get(metric.name):
+        return own(suite)
+    if metric.asks is Asks.WEIGHTS or metric.asks is Asks.ALL:
+        return ""
+    if metric.where is Where.DENSE and metric.name != "dtype_gap":
+        return _circuit(suite, base)
+    if metric.asks is Asks.FORGET and base is not None and not base.known:
+        return "base knows none of the forget tasks"
+    return ""
+
+
+def _circuit(suite: Suite, base: BaseFindings | None) -> str:
+    if not any(spec.pairs for spec in suite.forget):
+        return "no forget task names `pairs`"
+    if base is not None and not any(each.usable and not each.defects for each in base.pairs):
+        return "no forget task has enough usable pairs"
+    return ""
+
+
+def _probe(suite: Suite, measure: str, more: str = "") -> str:
+    named = any(spec.measure == measure for spec in suite.probe)
+    return more if named else f"the suite has no probe with `measure: {measure}`"
+
+
+def _utility(suite: Suite) -> str:
+    named = any(spec.measure == MODEL_UTILITY for spec in suite.retain)
+    return "" if named else f"no retain task says `measure: {MODEL_UTILITY}`"
+
+
+def _retrained(suite: Suite) -> str:
+    return _probe(suite, FORGET_QUALITY, "only with `check --retrained PATH`")
+
+
+_OWN: Mapping[str, Callable[[Suite], str]] = {
+    PRIVLEAK: lambda suite: _probe(suite, PRIVLEAK),
+    FORGET_QUALITY: _retrained,
+    "forget_truth_ratio": _retrained,
+    MODEL_UTILITY: _utility,
+}
