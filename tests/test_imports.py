@@ -18,7 +18,7 @@ FLOORS = (
     {"reports", "organism", "real"},
     {"checking"},
     {"unlearning", "pytest_plugin"},
-    {"comparing"},
+    {"comparing", "authoring"},
     {"command_line"},
     {"__main__"},
 )
@@ -106,6 +106,7 @@ LIGHT = (
     "unlearn_guard.pytest_plugin",
     "unlearn_guard.organism",
     "unlearn_guard.real.fetching",
+    "unlearn_guard.authoring.publishing",
 )
 
 

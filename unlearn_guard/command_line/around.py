@@ -180,12 +180,14 @@ def init_suite(**options: Any) -> int:
     r"""Write the suite NAME of your own questions: its tasks, prompt pairs and what `unlearn` trains on.
 
     \b
-    A row of FILE, in JSON Lines:
-      {"question": "...", "choices": ["...", "..."], "answer": 1}  an index from 0, a letter, or the choice's text
-      {"question": "...", "answer": "..."}                         an answer to be written: ROUGE-L and probability
-    or in CSV: columns question, choice_1, choice_2, ... (or A, B, ...), answer
+    A row of FILE, as JSON Lines:
+      {"question": "...", "choices": ["...", "..."], "answer": 1}
+      answer: an index from 0, a letter, or the text of the choice
+      {"question": "...", "answer": "..."}
+      an answer to be written, scored by ROUGE-L recall and by its probability
+    or as CSV: question, choice_1, choice_2, ... (or A, B, ...), answer
 
-    Two files, because that is how they lie about; one file will do where each row has a `split`, forget or retain.
+    Two files, --from and --retain; one is enough where each row has a `split`, forget or retain.
     """
     from unlearn_guard.command_line.suites import init_command
 
@@ -197,7 +199,7 @@ def suite() -> None:
     """The suites that `check` asks from."""
 
 
-@suite.command(name="check", epilog=EPILOG)
+@suite.command(name="check")
 @click.argument("name")
 @click.option("--base", metavar="PATH", help="Ask this model too, and make tokens and prompt pairs by its tokenizer.")
 @finding

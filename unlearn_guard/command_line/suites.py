@@ -68,13 +68,17 @@ def _print(found: "SuiteFindings", console: Console) -> None:
     console.print(_tasks(found.tasks, found.base))
     console.print(
         Text(
-            "gap: the smallest share of the items, won net of lost, whose paired 95 % interval lies above 0 and whose "
-            "exact McNemar p is below 0.05. First if no item changes the other way, then if "
-            f"{DISCORDANCE:.0%} of the items change, as on a real model at 4 bits."
+            "smallest gap that is told from 0: the share of items, won net of lost, whose paired 95 % interval lies "
+            "above 0 and whose exact McNemar p is below 0.05; first if no item changes the other way, then if "
+            f"{100 * DISCORDANCE:.0f} % of the items change, as on a real model at 4 bits"
         )
     )
+    for each in (each for each in found.tasks if each.letters):
+        letters = ", ".join(f"{letter} {count}" for letter, count in (each.letters or {}).items())
+        click.echo(f"right answers of {each.task.name}: {letters}")
     for place, shown in enumerate(found.shown):
         _print_shown(shown, found.base.tokens[place] if found.base else None)
+    click.echo()
     for pairs in found.base.pairs if found.base else ():
         click.echo(f"pairs of {pairs.task}, {pairs.source}: {pairs.usable} of {pairs.asked} usable, {pairs.used} used")
         for why, count in pairs.left_out.items():
@@ -88,17 +92,16 @@ def _print(found: "SuiteFindings", console: Console) -> None:
 
 def _tasks(tasks: "tuple[TaskFindings, ...]", base: "BaseFindings | None") -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("task", "role", "items", "metric", "chance", "base", "answers", "gap"):
+    for column in ("task", "role", "items", "metric", "chance", "base", "smallest gap"):
         if column != "base" or base is not None:
             table.add_column(column, overflow="fold")
     for each in tasks:
         task = each.task
-        letters = " ".join(f"{letter} {count}" for letter, count in (each.letters or {}).items())
         gaps = "" if each.gaps is None else f"{_share(each.gaps.alone)}, {_share(each.gaps.seen)}"
         score = base.scores[task.name] if base else None
         scored = [] if score is None else [f"{score.value:.3f}" + (f" +- {score.stderr:.3f}" if score.stderr else "")]
         known = f"{task.chance:g}" if task.role != "probe" else ""
-        table.add_row(plain(task.name), task.role, str(task.items), plain(task.metric), known, *scored, letters, gaps)
+        table.add_row(plain(task.name), task.role, str(task.items), plain(task.metric), known, *scored, gaps)
     return table
 
 
@@ -118,7 +121,6 @@ def _print_shown(shown: "Shown", tokens: tuple[str, ...] | None) -> None:
         click.echo("  tokens: not shown without --base")
     else:
         click.echo(f"  {len(tokens)} tokens: {_cut('|'.join(map(plain, tokens)))}")
-    click.echo()
 
 
 def _right(shown: "Shown") -> str:
