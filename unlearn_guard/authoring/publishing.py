@@ -96,8 +96,8 @@ def _assert_free(request: SuiteRequest) -> None:
             f"{' and '.join(map(str, there))} would be overwritten",
             fix="Give --replace, another name, or another --out.",
         )
-    if not folder.is_dir():
-        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", fix="Move it elsewhere, or give another name.")
     known = _ours(request.name)
     strange = sorted(
         str(path)

@@ -35,7 +35,7 @@ def read_rows(path: Path) -> tuple[Row, ...]:
     reader = {".jsonl": _json_lines, ".csv": _csv}.get(path.suffix.lower())
     if reader is None:
         raise SuiteError(f"{path} is neither JSON Lines (.jsonl) nor CSV (.csv)", fix=_instead(path.suffix.lower()))
-    found = list(reader(path.name, data))
+    found = list(reader(str(path), data))
     refuse(f"{path} cannot be read", [each for each in found if isinstance(each, Defect)])
     rows = tuple(each for each in found if isinstance(each, Row))
     if not rows:

@@ -67,7 +67,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 def _fault(row: Row) -> Defect | None:
     """What `unlearn` could not even begin to read; it reads the rest with a tokenizer."""
     held = row.values
-    if not ("text" in held or ("answer" in held and {"prompt", "question"} & set(held))):
+    answered = "answer" in held and {"prompt", "question"} & set(held)
+    if not answered and not isinstance(held.get("text"), str):
         return Defect(where=row.where, found=f"the keys {', '.join(held)}"[:120], expected=_ROW)
     try:
         json_lines([dict(held)])
