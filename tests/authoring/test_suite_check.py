@@ -23,9 +23,12 @@ def base(tmp_path_factory):
     return build("base", tmp_path_factory.mktemp("organism") / "base", seed=0)
 
 
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNLEARN_GUARD_CACHE", str(tmp_path / "store"))
+@pytest.fixture(autouse=True, scope="module")
+def store(tmp_path_factory):
+    """One for all, so that base is copied once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARN_GUARD_CACHE", str(tmp_path_factory.mktemp("store")))
+        yield
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What a suite cannot tell, though it is well formed."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from unlearn_guard.authoring.findings import TaskFindings
@@ -8,7 +9,10 @@ from unlearn_guard.records import Role
 from unlearn_guard.scoring.questions import Rendered
 
 ONE_SIDED = 0.5
-"""Where one letter is right more often, and twice as often as by chance, a model that always says it seems to know."""
+"""Where one letter is right more often than this, a model that always says it seems to know."""
+
+CLEARLY = 3.0
+"""Standard errors above chance, so that a few questions are no reason to warn."""
 
 
 def warnings(rendered: Rendered, tasks: Sequence[TaskFindings]) -> tuple[str, ...]:
@@ -20,12 +24,14 @@ def warnings(rendered: Rendered, tasks: Sequence[TaskFindings]) -> tuple[str, ..
 
 def _one_sided(tasks: Sequence[TaskFindings]) -> Iterator[str]:
     for each in tasks:
-        if not each.letters or each.task.items < 2 * len(each.letters):
+        if not each.letters:
             continue
         letter, count = max(each.letters.items(), key=lambda pair: pair[1])
-        if count / each.task.items > max(ONE_SIDED, 2 * each.task.chance):
+        items, chance = each.task.items, each.task.chance
+        above = count - items * chance > CLEARLY * math.sqrt(items * chance * (1 - chance))
+        if above and count > ONE_SIDED * items:
             yield (
-                f"{letter} is right in {count} of {each.task.items} items of {each.task.name}: a model that always "
+                f"{letter} is right in {count} of {items} items of {each.task.name}: a model that always "
                 "says so scores as much"
             )
 
