@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import questions, write
+from organism_questions import questions, write
 
 from unlearn_guard.authoring import publishing
 from unlearn_guard.authoring.publishing import SuiteRequest, init_suite
@@ -137,7 +137,7 @@ def test_a_file_of_pairs_is_taken_along_and_a_broken_one_refused(request_of, tmp
     write(pairs, [{"clean": "a b", "corrupted": "a c", "target": " d", "wrong": []}])
     with pytest.raises(SuiteError, match=r"p\.jsonl:1"):
         init_suite(request_of(pairs=str(pairs), replace=True))
-    with pytest.raises(SuiteError, match="cannot be read"):
+    with pytest.raises(UsageError, match="neutral, swapped"):
         init_suite(request_of(pairs="nowhere", replace=True))
 
 

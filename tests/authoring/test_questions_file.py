@@ -116,6 +116,7 @@ def test_all_defects_are_told_at_once_and_the_rest_counted(read):
         ('{"question": "a", "answer": NaN}', "NaN"),
         ('{"question": "a", "choices": ["b", "c"], "answr": "b"}', "`answer`"),
         ('{"question": "a", "choises": ["b", "c"], "answer": "b"}', "`choices`"),
+        ('{"question": "a", "options": ["b", "c"], "answer": "b"}', "`choices`"),
     ],
 )
 def test_a_line_that_is_no_question_is_refused(read, line, told):
@@ -198,6 +199,8 @@ def test_a_table_of_questions_is_read(read, text, right):
         ("question,A,A,answer\nWhich?,agate,pearl,A\n", "two columns of one name"),
         ('question,A,B,answer\nWhich?,"agate,pearl,A\n', "no CSV"),
         ("Question,A,B,answer\nWhich?,agate,pearl,A\n", "a column `question`"),
+        ("question,Option A,Option B,answer\nWhich?,agate,pearl,A\n", "the key 'Option A'"),
+        ("question,w,x,answer\nWhich?,agate,pearl,A\n", "no choices that they could name"),
         ("question,A,B,answer\n", "holds no question"),
     ],
 )

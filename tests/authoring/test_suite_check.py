@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from conftest import questions, write
+from organism_questions import questions, write
 
 from unlearn_guard.authoring.findings import SuiteCheck
 from unlearn_guard.authoring.needs import unmeasured
@@ -143,6 +143,15 @@ def test_a_letter_that_is_nearly_always_right_is_warned_of(ours, files, tmp_path
     write(files[0], [*rows, {"question": "Which is it?", "choices": ["u", "v", "w", "x"], "answer": 3}])
     ours()
     assert any("A is right in 11 of 12 items" in each for each in found(tmp_path).warnings)
+
+
+def test_a_task_that_can_tell_nothing_and_too_few_texts_are_warned_of(ours, files, tmp_path):
+    write(files[1], questions("retain", 5))
+    ours()
+    warned = found(tmp_path).warnings
+    assert any("ours_retain asks 5 items: not even" in each for each in warned)
+    assert any("calibrate on 5 texts" in each for each in warned)
+    assert not any("ours_forget asks 12 items: not even" in each for each in warned)
 
 
 def test_written_answers_have_no_gap_and_a_floor_is_asked_for(ours, files, tmp_path):

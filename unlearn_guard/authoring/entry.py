@@ -14,6 +14,10 @@ KEYS = ("question", "choices", "answer", "split")
 MOST_CHOICES = 26
 """As many as there are letters."""
 
+_CHOICES = ("option", "choice", "alternative", "distractor")
+"""How other sets name what is called `choices` here. Left out, a question would ask for a written answer."""
+
+_NAMES = "Keys are question, choices, answer and split; columns question, choice_1, choice_2, ... or A, B, ..., answer."
 _SPLITS = {role.value: role for role in (Role.FORGET, Role.RETAIN)}
 
 
@@ -101,8 +105,11 @@ class _Faults:
         """A key that looks like a missing one; others are the user's own affair, and left out."""
         missing = [key for key in KEYS if key not in values]
         for key in (each for each in values if each not in KEYS):
-            if close := difflib.get_close_matches(key.strip().casefold(), missing, n=1, cutoff=0.75):
-                self.add(f"the key {key!r}"[:80], f"`{close[0]}`", "Keys are question, choices, answer and split.")
+            plain = key.strip().casefold()
+            close = difflib.get_close_matches(plain, missing, n=1, cutoff=0.75)
+            meant = "choices" if "choices" in missing and plain.startswith(_CHOICES) else (*close, "")[0]
+            if meant:
+                self.add(f"the key {key!r}"[:80], f"`{meant}`", _NAMES)
 
     def text(self, key: str, value: Any) -> str:
         if not isinstance(value, str) or not value.strip():

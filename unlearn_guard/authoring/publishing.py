@@ -83,6 +83,10 @@ def _assert_askable(request: SuiteRequest, questions: Questions) -> None:
 
 
 def _pairs(file: Path) -> bytes:
+    if not file.is_file():
+        raise UsageError(
+            f"there is no file {file} of pairs", fix="--pairs takes neutral, swapped or a JSON Lines file."
+        )
     assert_shape(file)
     return file.read_bytes()
 

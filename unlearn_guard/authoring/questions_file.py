@@ -67,3 +67,9 @@ def _assert_alike(entries: Sequence[Entry], role: Role) -> None:
             [Defect(where=odd.where, found=found, expected=f"{others}, as {entries[0].where} has")],
             fix="Make a suite of each kind: their scores cannot be averaged.",
         )
+    if not entries[0].choices and all(len(each.answer) == 1 for each in entries):
+        raise SuiteError(
+            f"the answers to the {role} questions are single letters, and there are no choices that they could name",
+            [Defect(where=entries[0].where, found=f"answer {entries[0].answer!r}", expected="choices, or words")],
+            fix="Give the choices as `choices`, or in columns A, B, ... or choice_1, choice_2, ...",
+        )

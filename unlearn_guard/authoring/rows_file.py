@@ -121,12 +121,13 @@ def _header_faults(name: str, header: list[str]) -> Iterator[Defect]:
     where = f"{name}:1"
     if "question" not in header:
         between = next((each for each in ";\t|" if each in "".join(header)), None)
-        fix = f"Its columns seem to be separated by {between!r}: save it with commas." if between else ""
+        named = "Columns are question, answer, and choice_1, choice_2, ... or A, B, ..."
+        fix = f"Its columns seem to be separated by {between!r}: save it with commas." if between else named
         yield Defect(
             where=where, found=f"the columns {', '.join(header)}"[:120], expected="a column `question`", fix=fix
         )
-    named = [each for each in header if each]
-    if len(set(named)) < len(named):
+    filled = [each for each in header if each]
+    if len(set(filled)) < len(filled):
         yield Defect(where=where, found="two columns of one name", expected="each once")
     choices = choice_columns(header)
     first = 0 if choices[:1] == ["choice_0"] else 1

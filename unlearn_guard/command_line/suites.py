@@ -47,7 +47,7 @@ def init_command(options: dict[str, Any]) -> ExitStatus:
 
 def check_command(name: str, base: str | None, *, tasks_dirs: tuple[Path, ...], **options: Any) -> ExitStatus:
     """Say what a suite asks and can tell. Raises SuiteError with its defects after all else was said."""
-    looked = tasks_dirs or ((HERE,) if (HERE / f"{name}.yaml").is_file() else ())
+    looked = tasks_dirs or ((HERE,) if HERE.is_dir() else ())
     with chatter_to(Path(os.devnull)):
         from unlearn_guard.authoring.findings import SuiteCheck
         from unlearn_guard.authoring.suite_check import check_suite

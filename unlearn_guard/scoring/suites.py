@@ -104,7 +104,8 @@ def load_suite(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Suite:
         return _read(path)
     found = _files(folders, text)
     if not found:
-        known = {path.stem for path in _files(folders)}
+        searched = [place for folder in (bundled("tasks"), *folders) for place in (folder, folder / "suites")]
+        known = {path.stem for place in searched for path in place.glob("*.yaml")}
         raise SuiteError(f"there is no suite {text!r}", fix=_elsewhere(text, folders) or _named_alike(text, known))
     if len(found) > 1:
         places = ", ".join(map(str, found))
