@@ -57,7 +57,7 @@ def test_items_letters_gaps_and_the_first_question_need_no_base(ours, tmp_path):
     assert forget.letters == {
         letter: [q["answer"] for q in questions("forget", 12)].count(at) for at, letter in enumerate("ABCD")
     }
-    assert (forget.gaps.alone, forget.gaps.seen) == tuple(smallest_gap(12, discordance=d) for d in (0.0, DISCORDANCE))
+    assert forget.gap == retain.gap == smallest_gap(12, discordance=DISCORDANCE)
     assert told.shown[0].prompt.endswith("D. fountain\nAnswer:")
     assert (told.shown[0].choices, told.shown[0].target) == ((" A", " B", " C", " D"), "1")
     assert told.base is None
@@ -158,7 +158,7 @@ def test_written_answers_have_no_gap_and_a_floor_is_asked_for(ours, files, tmp_p
     write(files[0], [{"question": f"Who made {n}?", "answer": f"Ada {n}"} for n in range(6)])
     ours()
     told = found(tmp_path)
-    assert [each.gaps for each in told.tasks[:2]] == [None, None]
+    assert [(each.counted, each.gap) for each in told.tasks[:2]] == [(False, None)] * 2
     assert any("ours_forget_rouge has no `floor`" in each for each in told.warnings)
 
 

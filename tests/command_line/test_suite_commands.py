@@ -48,7 +48,7 @@ def test_check_without_a_base_says_what_it_has_not_looked_at(guard: Guard, here:
     assert guard(*INIT, cwd=here).status == 0
     done = guard("suite", "check", "ours", cwd=here)
     assert done.status == 0, done.text
-    assert "0.090, 0.090" in done.out
+    assert "0.25    0.090" in done.out
     assert "tokens: not shown without --base" in done.out
     assert "what needs a tokenizer or a model was not looked at" in done.text
     assert "suite ours can be used" in done.out

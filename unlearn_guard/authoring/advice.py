@@ -29,7 +29,7 @@ def warnings(rendered: Rendered, tasks: Sequence[TaskFindings]) -> tuple[str, ..
 
 def _silent(tasks: Sequence[TaskFindings]) -> Iterator[str]:
     for each in tasks:
-        if each.gaps is not None and each.gaps.alone is None:
+        if each.counted and each.gap is None:
             yield f"{each.task.name} asks {each.task.items} items: not even a change of all of them is told from chance"
 
 

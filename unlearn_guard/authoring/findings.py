@@ -27,23 +27,16 @@ class SuiteCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gaps:
-    """The smallest share of items that is told from 0: where none changes the other way, and where as many do as seen.
-
-    None: not even a change of all items is told.
-    """
-
-    alone: float | None
-    seen: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFindings:
-    """One task: how many right answers have each letter, and the gap that it can tell; None where neither applies."""
+    """One task: how many right answers have each letter, where its choices have; and the smallest gap that it can tell.
+
+    `gap` is None where not even a change of all items is told, and where answers are not `counted` right or wrong.
+    """
 
     task: Task
     letters: Mapping[str, int] | None
-    gaps: Gaps | None
+    counted: bool
+    gap: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

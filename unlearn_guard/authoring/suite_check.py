@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from unlearn_guard.authoring.advice import warnings
-from unlearn_guard.authoring.findings import Gaps, Shown, SuiteCheck, SuiteFindings, TaskFindings, defects_of
+from unlearn_guard.authoring.findings import Shown, SuiteCheck, SuiteFindings, TaskFindings, defects_of
 from unlearn_guard.authoring.needs import unmeasured
 from unlearn_guard.errors import Defect, SuiteError
 from unlearn_guard.judging.gap import DISCORDANCE, smallest_gap
@@ -45,11 +45,9 @@ def check_suite(asked: SuiteCheck) -> SuiteFindings:
 
 def _task(each: RenderedTask) -> TaskFindings:
     task = each.task
-    gaps = None
-    if task.role is not Role.PROBE and task.metric.partition(",")[0] in _RIGHT_OR_WRONG:
-        alone, seen = (smallest_gap(task.items, discordance=share) for share in (0.0, DISCORDANCE))
-        gaps = Gaps(alone=alone, seen=seen)
-    return TaskFindings(task=task, letters=_letters(each), gaps=gaps)
+    counted = task.role is not Role.PROBE and task.metric.partition(",")[0] in _RIGHT_OR_WRONG
+    gap = smallest_gap(task.items, discordance=DISCORDANCE) if counted else None
+    return TaskFindings(task=task, letters=_letters(each), counted=counted, gap=gap)
 
 
 def _letters(each: RenderedTask) -> Mapping[str, int] | None:

@@ -30,7 +30,7 @@ def init_command(options: dict[str, Any]) -> ExitStatus:
 
     request = SuiteRequest(**options)
     made = init_suite(request)
-    click.echo(f"{made.suite.path}: {plain(made.suite.title)}")
+    click.echo(f"{plain(str(made.suite.path))}: {plain(made.suite.title)}")
     for spec in made.suite.tasks:
         pairs = f", pairs {spec.pairs.name if isinstance(spec.pairs, Path) else spec.pairs}" if spec.pairs else ""
         click.echo(f"  {spec.role:<7} {spec.name}: {spec.metric}, chance {spec.chance:g}{pairs}")
@@ -64,13 +64,14 @@ def check_command(name: str, base: str | None, *, tasks_dirs: tuple[Path, ...], 
 def _print(found: "SuiteFindings", console: Console) -> None:
     from unlearn_guard.judging.gap import DISCORDANCE
 
-    console.print(Text(f"suite {found.suite.name} ({found.suite.path}): {plain(found.suite.title)}"), soft_wrap=True)
+    where = plain(str(found.suite.path))
+    console.print(Text(f"suite {found.suite.name} ({where}): {plain(found.suite.title)}"), soft_wrap=True)
     console.print(_tasks(found.tasks, found.base))
     console.print(
         Text(
-            "smallest gap that is told from 0: the share of items, won net of lost, whose paired 95 % interval lies "
-            "above 0 and whose exact McNemar p is below 0.05; first if no item changes the other way, then if "
-            f"{100 * DISCORDANCE:.0f} % of the items change, as on a real model at 4 bits"
+            "smallest gap: the share of items, won net of lost, that is told from 0 (paired 95 % interval above 0, "
+            f"exact McNemar p below 0.05) if {100 * DISCORDANCE:.0f} % of the answers change, as seen on a real model "
+            "at 4 bits; more answers change only where the gap itself needs it"
         )
     )
     for each in (each for each in found.tasks if each.letters):
@@ -97,16 +98,20 @@ def _tasks(tasks: "tuple[TaskFindings, ...]", base: "BaseFindings | None") -> Ta
             table.add_column(column, overflow="fold")
     for each in tasks:
         task = each.task
-        gaps = "" if each.gaps is None else f"{_share(each.gaps.alone)}, {_share(each.gaps.seen)}"
+        gap = "none" if each.gap is None else f"{each.gap:.3f}"
         score = base.scores[task.name] if base else None
         scored = [] if score is None else [f"{score.value:.3f}" + (f" +- {score.stderr:.3f}" if score.stderr else "")]
         known = f"{task.chance:g}" if task.role != "probe" else ""
-        table.add_row(plain(task.name), task.role, str(task.items), plain(task.metric), known, *scored, gaps)
+        table.add_row(
+            plain(task.name),
+            task.role,
+            str(task.items),
+            plain(task.metric),
+            known,
+            *scored,
+            gap if each.counted else "",
+        )
     return table
-
-
-def _share(gap: float | None) -> str:
-    return "none" if gap is None else f"{gap:.3f}"
 
 
 def _print_shown(shown: "Shown", tokens: tuple[str, ...] | None) -> None:

@@ -22,8 +22,9 @@ def smallest_gap(items: int, *, discordance: float) -> float | None:
     """The smallest share of `items`, won net of lost, that is told from 0; None where not even all of them are.
 
     Told: the paired 95 % interval, which limits with a confidence are held against, lies above 0, and McNemar's exact
-    two-sided p is below 0.05. `discordance` is the share of items whose answer differs at all; with 0 only those of the
-    gap differ, all in one direction, which is the least that is ever enough. More items differ where the gap needs it.
+    two-sided p is below 0.05. `discordance` is the share of items whose answer differs at all; more differ where the
+    gap needs it, all in one direction then. With 0 that is always so, and takes nine items, not McNemar's six: the
+    interval is widened by what was not seen in the other direction.
     """
     low, high = 1, items
     if not _told(items, items, discordance):
