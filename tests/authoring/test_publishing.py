@@ -82,7 +82,7 @@ def test_answers_to_be_written_are_scored_as_tofu_s(request_of, files):
     ],
 )
 def test_unlearn_trains_on_the_questions_where_nothing_else_is_given(request_of, ask, first):
-    suite = init_suite(request_of(ask=ask, about="islanders")).suite
+    suite = init_suite(request_of(ask=ask, about="islanders" if ask == "letters" else None)).suite
     rows = [row for _, row in rows_of(suite.unlearn.forget[0])]
     assert {key: rows[0][key] for key in first} == first
     assert sorted(rows[0]["wrong"]) == [" anchor", " fountain", " harp"]
@@ -228,3 +228,14 @@ def test_neutral_pairs_are_of_lettered_questions(request_of):
     with pytest.raises(UsageError, match="neutral"):
         init_suite(request_of(ask="texts", pairs="neutral"))
     assert init_suite(request_of(pairs="neutral")).suite.forget[0].pairs == "neutral"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"), [({"ask": "texts", "about": "x"}, "--about"), ({"shuffle": True}, "--shuffle")]
+)
+def test_an_option_that_would_do_nothing_is_refused(request_of, files, more, told):
+    if "shuffle" in more:
+        for file in files:
+            write(file, [{"question": f"Who made {file.name} {n}?", "answer": f"Ada {n}"} for n in range(6)])
+    with pytest.raises(UsageError, match=told):
+        init_suite(request_of(**more))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from string import ascii_uppercase
 
 from unlearn_guard.attribution.prompts import assert_shape
 from unlearn_guard.authoring.entry import shuffled
@@ -66,18 +67,19 @@ def init_suite(request: SuiteRequest) -> Written:
 
 
 def _assert_askable(request: SuiteRequest, questions: Questions) -> None:
-    forget = questions.of(Role.FORGET)
-    lettered = request.ask == "letters" and bool(forget[0].choices)
-    if request.pairs == NEUTRAL and not lettered:
-        raise UsageError(
-            "--pairs neutral, and no lettered questions to forget", fix="Leave it out: swapped is for all."
-        )
-    for role in (Role.FORGET, Role.RETAIN) if request.ask == "letters" else ():
-        entries = questions.of(role)
-        if len(entries) >= TELLING and entries[0].choices and len({each.right for each in entries}) == 1:
-            letter = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[entries[0].right]
+    chosen = {role: questions.of(role) for role in (Role.FORGET, Role.RETAIN) if questions.of(role)[0].choices}
+    lettered = chosen if request.ask == "letters" else {}
+    if request.pairs == NEUTRAL and Role.FORGET not in lettered:
+        raise UsageError("--pairs neutral is for letters, and these are not", fix="Leave it out: swapped is for all.")
+    if request.about is not None and not lettered:
+        raise UsageError("--about is the line before lettered questions, and these are not", fix="Leave it out.")
+    if request.shuffle and not chosen:
+        raise UsageError("--shuffle, and no question has choices", fix="Leave it out.")
+    for role, entries in lettered.items():
+        if len(entries) >= TELLING and len({each.right for each in entries}) == 1:
             raise SuiteError(
-                f"the right answer of every {role} question is {letter}: a model that always says so would know all",
+                f"the right answer of every {role} question is {ascii_uppercase[entries[0].right]}: a model that "
+                "always says so would know all",
                 fix="--shuffle draws the order of the choices anew; --ask texts asks for the choices' texts.",
             )
 
