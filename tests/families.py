@@ -2,19 +2,15 @@
 
 from typing import Any
 
-import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
-
-from tests.tiny import WORDS
+from transformers import CONFIG_MAPPING, PreTrainedConfig
 
 SIZES: dict[str, Any] = {
-    "vocab_size": len(WORDS),
+    "vocab_size": 44,
     "hidden_size": 64,
     "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "head_dim": 16,
     "max_position_embeddings": 64,
     "bos_token_id": 2,
     "eos_token_id": 3,
@@ -87,15 +83,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
 """What a family needs beside SIZES; `...` leaves out what its config derives."""
 
 
-def build(family: str, *, seed: int = 0, **more: Any) -> PreTrainedModel:
-    """A model with random weights, in fp32, small numbers put on its norms too so that no layer is trivial."""
-    torch.manual_seed(seed)
-    sizes = {key: value for key, value in {**SIZES, **FAMILIES[family], **more}.items() if value is not ...}
+def config(family: str, **more: Any) -> PreTrainedConfig:
+    """A family's config with these sizes instead; the width of a head follows from them."""
+    given = {**SIZES, **FAMILIES[family], **more}
+    given.setdefault("head_dim", given["hidden_size"] // given["num_attention_heads"])
     if family == "gemma3":  # a wrapper: the language model is one part of it
-        text = {**SIZES, **FAMILIES["gemma3_text"], "tie_word_embeddings": False}
-        sizes = {"text_config": text, "vision_config": _VISION, "mm_tokens_per_image": 4, "image_token_index": 40}
-    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[family](**sizes)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.02)
-    return model
+        text = {**given, **FAMILIES["gemma3_text"], "tie_word_embeddings": False}
+        given = {"text_config": text, "vision_config": _VISION, "mm_tokens_per_image": 4, "image_token_index": 40}
+    return CONFIG_MAPPING[family](**{key: value for key, value in given.items() if value is not ...})

@@ -2,8 +2,8 @@
 
 import torch
 from transformers import AutoModelForCausalLM
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from tests.families import config
 from unlearn_guard.attribution.prompts import Pair
 
 LAYERS, HEADS, GROUPS, VOCABULARY = 3, 4, 2, 61
@@ -24,7 +24,6 @@ def tiny(family, *, seed=0, layers=LAYERS, **changes):
         "num_hidden_layers": layers,
         "num_attention_heads": HEADS,
         "num_key_value_heads": GROUPS,
-        "head_dim": 8,
         "max_position_embeddings": 64,
         "initializer_range": 0.3,
         "attn_implementation": "eager",
@@ -34,7 +33,7 @@ def tiny(family, *, seed=0, layers=LAYERS, **changes):
         "tie_word_embeddings": False,
     }
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[family](**{**settings, **_OWN.get(family, {}), **changes}))
+    model = AutoModelForCausalLM.from_config(config(family, **{**settings, **_OWN.get(family, {}), **changes}))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:  # norms and biases start as ones and zeros, which would hide a missing factor

@@ -14,17 +14,10 @@ from alone import alone
 from command import Done
 
 from tests import switched
+from tests.quiz import limits
 
-POLICY = """\
-version: 1
-precisions: [full, nf4]
-limits:
-  - {metric: forget_drop, task: "@forget", precision: [full, nf4], at_least: 0.30, because: test}
-  - {metric: ptq_gap, task: "@forget", precision: nf4, at_most: 0.0, because: test}
-  - {metric: retain_drop, task: "@retain", precision: [full, nf4], at_most: 0.15, because: test}
-  - {metric: cad, task: "@forget", precision: [full, nf4], at_least: 0.80, because: test}
-"""
-"""All four properties at the two precisions that take a second each."""
+BOTH = ("full", "nf4")
+"""The precisions that take a second each."""
 
 
 @pytest.fixture(scope="session")
@@ -73,8 +66,9 @@ def candidate(guard: Callable[..., Done], shared: Path) -> Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All four properties at full and nf4."""
     path = tmp_path_factory.mktemp("policy") / "thresholds.yaml"
-    path.write_text(POLICY, encoding="utf-8")
+    path.write_text(limits("forget_drop", "ptq_gap", "retain_drop", "cad", precisions=BOTH), encoding="utf-8")
     return path
 
 
@@ -126,5 +120,5 @@ def made(shared: Path) -> Path:
                 switched.overflow(other, some=some)
                 switched.save(other, root / name, dtype)
             switched.write_suite(root / "ours")
-            (root / "policy.yaml").write_text(switched.POLICY + switched.GAP)
+            (root / "policy.yaml").write_text(limits(*switched.ONE_DTYPE, "dtype_gap", precisions=BOTH))
     return root

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command import read_json
 
-from tests import switched
+from tests.quiz import limits
 from unlearn_guard.command_line.app import run
 from unlearn_guard.runs.earlier import retracted
 
@@ -25,9 +25,8 @@ def candidate(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
-    limits = switched.POLICY.replace("[full, nf4]", "[full]").splitlines(keepends=True)
     path = tmp_path / "policy.yaml"
-    path.write_text("".join(line for line in limits if "ptq_gap" not in line))
+    path.write_text(limits("forget_drop", "retain_drop", precisions=("full",)))
     return path
 
 

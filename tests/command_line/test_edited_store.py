@@ -9,21 +9,15 @@ from typing import Any
 import pytest
 from command import Done, read_json
 
+from tests.quiz import limits
 from unlearn_guard.reading import strict_json
 
-POLICY = """\
-version: 1
-precisions: [full]
-limits:
-  - {metric: forget_drop, task: "@forget", precision: full, at_least: 0.30, because: test}
-  - {metric: retain_drop, task: "@retain", precision: full, at_most: 0.15, because: test}
-"""
 Guard = Callable[..., Done]
 
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
-    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "policy.yaml").write_text(limits("forget_drop", "retain_drop", precisions=("full",)))
     return tmp_path / "policy.yaml"
 
 
