@@ -9,7 +9,12 @@ from unlearn_guard.attribution.prompts import Pair
 LAYERS, HEADS, GROUPS, VOCABULARY = 3, 4, 2, 61
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3")
 _OWN = {
-    "gemma2": {"final_logit_softcapping": 3.0, "attn_logit_softcapping": 5.0, "sliding_window": 4},
+    "gemma2": {
+        "query_pre_attn_scalar": ...,
+        "final_logit_softcapping": 3.0,
+        "attn_logit_softcapping": 5.0,
+        "sliding_window": 4,
+    },
     "gemma3_text": {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
     "mistral": {"sliding_window": 4},
     "llama": {"attention_bias": True},

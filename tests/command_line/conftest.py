@@ -1,4 +1,4 @@
-"""The real command in a real process, with a store of the session's own."""
+"""The real command, in a process of its own or in this one, with a store of the session's own."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from alone import alone
-from command import Done
+from command import Done, run_here
 
 from tests import switched
 from tests.quiz import limits
@@ -37,7 +37,7 @@ def environment(shared: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def guard(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
-    """Run `unlearn-guard ...` in an empty directory, or in `cwd`."""
+    """Run `unlearn-guard ...` in a process of its own, in an empty directory or in `cwd`."""
     empty = tmp_path_factory.mktemp("empty")
 
     def run(*arguments: str | Path, cwd: Path = empty, **variables: str) -> Done:
@@ -46,6 +46,17 @@ def guard(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
             command, cwd=cwd, env=environment | variables, capture_output=True, text=True, check=False
         )
         return Done(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def here(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+    """The same in this process: for what is about a verdict or a refusal, and not about processes."""
+    empty = tmp_path_factory.mktemp("empty")
+
+    def run(*arguments: str | Path, cwd: Path = empty, **variables: str) -> Done:
+        return run_here(*arguments, cwd=cwd, environment=environment | variables)
 
     return run
 

@@ -18,6 +18,12 @@ Check = Callable[..., tuple[Done, Path]]
 Planted = Callable[[str], tuple[Done, Path]]
 
 
+@pytest.fixture(scope="session")
+def guard(here: Guard) -> Guard:
+    """In this process."""
+    return here
+
+
 def _check(guard: Guard, made: Path, candidate: str, out: Path, *more: str, base: str = "base") -> Any:
     suite, policy = ("--suite", "quiz", "--tasks-dir", made / "ours"), made / "policy.yaml"
     done = guard("check", made / candidate, "--base", made / base, *suite, "--thresholds", policy, "--out", out, *more)

@@ -15,6 +15,12 @@ from unlearn_guard.reading import strict_json
 Guard = Callable[..., Done]
 
 
+@pytest.fixture(scope="session")
+def guard(here: Guard) -> Guard:
+    """In this process."""
+    return here
+
+
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
     (tmp_path / "policy.yaml").write_text(limits("forget_drop", "retain_drop", precisions=("full",)))

@@ -15,6 +15,12 @@ Candidate = Callable[[str], Path]
 Checked = Callable[[str], tuple[Done, Path]]
 
 
+@pytest.fixture(scope="session")
+def guard(here: Guard) -> Guard:
+    """In this process."""
+    return here
+
+
 def test_judge_gives_the_same_verdict(guard: Guard, checked: Checked) -> None:
     for name, status in (("erased", 0), ("destroyed", 1)):
         assert guard("judge", checked(name)[1]).status == status

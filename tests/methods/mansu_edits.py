@@ -4,9 +4,9 @@ import hashlib
 from functools import cache
 
 import torch
-from shipped import module
 
 from tests.attribution.tiny_models import VOCABULARY, random_pairs, tiny
+from tests.methods.shipped import module
 from unlearn_guard.attribution.prompts import Pair
 from unlearn_guard.quantizers import grid
 from unlearn_guard.records import Role

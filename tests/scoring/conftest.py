@@ -116,8 +116,6 @@ def make_model(family: str = "llama", vocabulary: int = 300, length: int = 512):
     """A random model with weights large enough that its answers differ from one another."""
     shared = {"vocab_size": vocabulary, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "max_position_embeddings": length}
-    if family == "gpt2":
-        sizes = {"n_embd": 32, "n_layer": 3, "n_positions": length, "n_inner": None, "tie_word_embeddings": True}
     return build(family, seed=5, initializer_range=0.3, **shared, **sizes)
 
 
