@@ -36,7 +36,7 @@ def environment(shared: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def guard(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+def process(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
     """Run `unlearn-guard ...` in a process of its own, in an empty directory or in `cwd`."""
     empty = tmp_path_factory.mktemp("empty")
 
@@ -51,6 +51,12 @@ def guard(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
+def guard(process: Callable[..., Done]) -> Callable[..., Done]:
+    """A process of its own, but where a module says `here`."""
+    return process
+
+
+@pytest.fixture(scope="session")
 def here(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
     """The same in this process: for what is about a verdict or a refusal, and not about processes."""
     empty = tmp_path_factory.mktemp("empty")
@@ -62,13 +68,13 @@ def here(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def candidate(guard: Callable[..., Done], shared: Path) -> Callable[[str], Path]:
+def candidate(process: Callable[..., Done], shared: Path) -> Callable[[str], Path]:
     """An organism's candidate, built once by the real command."""
 
     def get(name: str) -> Path:
         with alone(shared / f"{name}.lock"):
             if not (shared / name).exists():
-                done = guard("organism", "build", name, "--out", shared / name)
+                done = process("organism", "build", name, "--out", shared / name)
                 assert done.status == 0, done.err
         return shared / name
 
@@ -85,15 +91,15 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checked(
-    guard: Callable[..., Done], candidate: Callable[[str], Path], policy: Path, shared: Path
+    process: Callable[..., Done], candidate: Callable[[str], Path], policy: Path, shared: Path
 ) -> Callable[[str], tuple[Done, Path]]:
-    """A candidate checked at full and nf4, once."""
+    """A candidate checked at full and nf4, once, in a process of its own."""
 
     def get(name: str) -> tuple[Done, Path]:
         model, out, told = candidate(name), shared / f"run-{name}", shared / f"run-{name}.json"
         with alone(shared / f"run-{name}.lock"):
             if not told.exists():
-                done = guard("check", model, "--thresholds", policy, "--out", out)
+                done = process("check", model, "--thresholds", policy, "--out", out)
                 told.write_text(json.dumps([done.status, done.out, done.err]))
         return Done(*json.loads(told.read_text())), out
 

@@ -32,10 +32,18 @@ def policy(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def check(
-    made: Path, tmp_path: Path, policy: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    made: Path,
+    shared: Path,
+    tmp_path: Path,
+    policy: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Command:
-    """`check CANDIDATE` in full precision into tmp_path / run, with a JUnit file; its status and what it said."""
-    monkeypatch.setenv("UNLEARN_GUARD_CACHE", str(tmp_path / "store"))
+    """`check CANDIDATE` in full precision into tmp_path / run, with a JUnit file; its status and what it said.
+
+    All have one store: what is measured is not the question here.
+    """
+    monkeypatch.setenv("UNLEARN_GUARD_CACHE", str(shared / "store-of-earlier-runs"))
     monkeypatch.setenv("COLUMNS", "400")
 
     def call(checkpoint: Path, *more: str | Path, base: Path | None = None, suite: str = "quiz") -> tuple[int, str]:
