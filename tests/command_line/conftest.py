@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from alone import alone
-from command import Done, run_here
+from command import Done
+from in_process import in_process
 
 from tests import switched
 from tests.quiz import limits
+from unlearn_guard.command_line.app import run as command
 
 BOTH = ("full", "nf4")
 """The precisions that take a second each."""
@@ -41,10 +43,8 @@ def process(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactor
     empty = tmp_path_factory.mktemp("empty")
 
     def run(*arguments: str | Path, cwd: Path = empty, **variables: str) -> Done:
-        command = [sys.executable, "-m", "unlearn_guard", *map(str, arguments)]
-        done = subprocess.run(
-            command, cwd=cwd, env=environment | variables, capture_output=True, text=True, check=False
-        )
+        words = [sys.executable, "-m", "unlearn_guard", *map(str, arguments)]
+        done = subprocess.run(words, cwd=cwd, env=environment | variables, capture_output=True, text=True, check=False)
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
@@ -62,7 +62,8 @@ def here(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
     empty = tmp_path_factory.mktemp("empty")
 
     def run(*arguments: str | Path, cwd: Path = empty, **variables: str) -> Done:
-        return run_here(*arguments, cwd=cwd, environment=environment | variables)
+        words = [str(each) for each in arguments]
+        return in_process(lambda: command(words), cwd=cwd, environment=environment | variables)
 
     return run
 
