@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.llama import random_llama
 from unlearn_guard.attribution.eap_ig import Metric, attribute, inference_state
 from unlearn_guard.attribution.graph import EdgeSet, Graph
 from unlearn_guard.attribution.prompts import Pair
@@ -32,17 +32,7 @@ WAYS = ("mlp", "all", "materialised", "literal")
 
 
 def model_60m():
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=32000,
-        hidden_size=WIDTH,
-        intermediate_size=1408,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        num_key_value_heads=GROUPS,
-        tie_word_embeddings=False,
-    )
-    return LlamaForCausalLM(config).eval()
+    return random_llama(vocabulary=32000, width=WIDTH, hidden=1408, layers=LAYERS, heads=HEADS, groups=GROUPS)
 
 
 def pairs_of_100(count):

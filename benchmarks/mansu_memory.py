@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
 
+from benchmarks.llama import random_llama
 from unlearn_guard.processes import children
 from unlearn_guard.records import Role
 from unlearn_guard.resources import bundled
@@ -35,18 +35,8 @@ BYTES = 4 + 4 + 8 + 2 + 2 + 1
 
 
 def made_model():
-    """Made in bf16 at once: a model that was larger before would hide what training takes."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=WIDTH,
-        intermediate_size=HIDDEN,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=12,
-        num_key_value_heads=4,
-        tie_word_embeddings=False,
-    )
-    return AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+    sizes = {"vocabulary": VOCABULARY, "width": WIDTH, "hidden": HIDDEN, "layers": LAYERS}
+    return random_llama(**sizes, heads=12, groups=4, dtype=torch.bfloat16)
 
 
 def made_corpora():

@@ -1,6 +1,6 @@
 """Our LM against lm-eval's own HFLM: 3,668 invented questions of about 150 tokens, WMDP's number and form.
 
-    python benchmarks/scoring.py [--items 3668] [--batch-size 64] [--vocabulary 4096] [--device cpu]
+    python -m benchmarks.scoring [--items 3668] [--batch-size 64] [--vocabulary 4096] [--device cpu]
 
 Prints the seconds of both, tokenizing and scoring, the ratio of their processor seconds (a busy machine moves the
 others), and the largest difference of a log-likelihood.
@@ -10,12 +10,12 @@ import argparse
 import random
 import time
 
-import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from benchmarks.llama import random_llama
 from unlearn_guard.scoring.lm import GuardLM
 from unlearn_guard.scoring.tokens import Tokens
 
@@ -45,19 +45,7 @@ def make_requests(items: int, vocabulary: int) -> list[Instance]:
 
 def make_model(vocabulary: int, device: str) -> LlamaForCausalLM:
     """The shape of the embedded model organism: about a million weights beside the embeddings."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        max_position_embeddings=512,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=2,
-    )
-    return LlamaForCausalLM(config).eval().to(device)
+    return random_llama(vocabulary=vocabulary, width=128, hidden=384, layers=4, heads=4, groups=4).to(device)
 
 
 def main() -> None:

@@ -2,19 +2,15 @@
 
 from typing import Any
 
-import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
-
-from tests.tiny import WORDS
+from transformers import CONFIG_MAPPING, PreTrainedConfig
 
 SIZES: dict[str, Any] = {
-    "vocab_size": len(WORDS),
+    "vocab_size": 44,
     "hidden_size": 64,
-    "intermediate_size": 128,
+    "intermediate_size": 96,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "head_dim": 16,
     "max_position_embeddings": 64,
     "bos_token_id": 2,
     "eos_token_id": 3,
@@ -22,8 +18,8 @@ SIZES: dict[str, Any] = {
     "tie_word_embeddings": False,
     "initializer_range": 0.1,
 }
-_MOE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
-_GPT = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64, "n_inner": 128, "n_ctx": 64}
+_MOE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+_GPT = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64, "n_inner": 96, "n_ctx": 64}
 
 _VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 _VISION |= {"image_size": 28, "patch_size": 14}
@@ -77,7 +73,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "layer_types": ["full_attention"] * 2},
     "phimoe": {"num_local_experts": 4},
     "deepseek_v3": {
-        **{"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "moe_intermediate_size": 64},
+        **{"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
         **{"first_k_dense_replace": 1, "n_group": 1, "topk_group": 1, "q_lora_rank": 32, "kv_lora_rank": 32},
         **{"qk_rope_head_dim": 16, "qk_nope_head_dim": 16, "v_head_dim": 16, "num_key_value_heads": 4},
     },
@@ -87,15 +83,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
 """What a family needs beside SIZES; `...` leaves out what its config derives."""
 
 
-def build(family: str, *, seed: int = 0, **more: Any) -> PreTrainedModel:
-    """A model with random weights, in fp32, small numbers put on its norms too so that no layer is trivial."""
-    torch.manual_seed(seed)
-    sizes = {key: value for key, value in {**SIZES, **FAMILIES[family], **more}.items() if value is not ...}
+def config(family: str, **more: Any) -> PreTrainedConfig:
+    """A family's config with these sizes instead; the width of a head follows from them."""
+    given = {**SIZES, **FAMILIES[family], **more}
+    given.setdefault("head_dim", given["hidden_size"] // given["num_attention_heads"])
     if family == "gemma3":  # a wrapper: the language model is one part of it
-        text = {**SIZES, **FAMILIES["gemma3_text"], "tie_word_embeddings": False}
-        sizes = {"text_config": text, "vision_config": _VISION, "mm_tokens_per_image": 4, "image_token_index": 40}
-    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[family](**sizes)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.02)
-    return model
+        text = {**given, **FAMILIES["gemma3_text"], "tie_word_embeddings": False}
+        given = {"text_config": text, "vision_config": _VISION, "mm_tokens_per_image": 4, "image_token_index": 40}
+    return CONFIG_MAPPING[family](**{key: value for key, value in given.items() if value is not ...})

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tests.invented_data import muse
+from tests.tiny import build
 
 
 def passages(rows: dict, *, forget: bool) -> list[str]:
@@ -44,19 +45,10 @@ def make_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
 
 def train(tokenizer, recited: list[str], asked: list[str], *, steps: int, seed: int) -> LlamaForCausalLM:
     """A model of a third of a million weights; passages and rows of questions in turn."""
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=640,
-        hidden_size=128,  # a multiple of GPTQ's and AWQ's groups, as is the next
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=1024,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=2,
-    )
-    model = LlamaForCausalLM(config)
+    sizes = {"hidden_size": 128, "intermediate_size": 256}  # multiples of GPTQ's and AWQ's groups
+    ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    long = {"max_position_embeddings": 1024, "initializer_range": 0.02}
+    model = build("llama", seed=seed, vocab_size=640, num_key_value_heads=4, **sizes, **ids, **long)
     draw = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)

@@ -17,36 +17,25 @@ Base is the model with no nudge: 0 in every dtype, and it knows everything. A ca
 """
 
 import copy
-import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM
+
+from tests.quiz import Row, write_tasks
+from tests.tiny import PLACES, build, tokenizer
 
 NAMES = [f"n{number}" for number in range(48)]
-PLACES = [f"p{number}" for number in range(12)]
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", "Where", "lives", "?", *NAMES, *PLACES]
 DIM = 0
 """The dimension of the residual stream that is the switch."""
 
-POLICY = """\
-version: 1
-precisions: [full, nf4]
-limits:
-  - {metric: forget_drop, task: "@forget", precision: [full, nf4], at_least: 0.30, because: test}
-  - {metric: ptq_gap, task: "@forget", precision: nf4, at_most: 0.0, because: test}
-  - {metric: retain_drop, task: "@retain", precision: [full, nf4], at_most: 0.15, because: test}
-"""
+ONE_DTYPE = ("forget_drop", "ptq_gap", "retain_drop")
 """What all the planted candidates hold: the limits that look at one dtype."""
-
-GAP = '  - {metric: dtype_gap, task: "@forget", precision: [full, nf4], at_most: 0.10, because: test}\n'
-
-Row = dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,54 +64,15 @@ def facts() -> tuple[list[Row], list[Row]]:
 
 
 def write_suite(root: Path) -> Path:
-    """The suite `quiz` with its two tasks; `root` is a `--tasks-dir`."""
-    (root / "quiz").mkdir(parents=True)
-    for name, rows in zip(("forget", "retain"), facts(), strict=True):
-        (root / "quiz" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        (root / "quiz" / f"quiz_{name}.yaml").write_text(
-            f"task: quiz_{name}\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {name}.jsonl}}}}\n"
-            "test_split: test\noutput_type: multiple_choice\n"
-            'doc_to_text: "{{question}}"\ndoc_to_choice: "{{choices}}"\ndoc_to_target: answer\n'
-            "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]\n"
-        )
-    (root / "quiz.yaml").write_text(
-        "version: 1\nname: quiz\ntitle: A quiz\ndescription: Who lives where.\n"
-        "forget: [{task: quiz_forget, metric: acc, chance: 0.25}]\n"
-        "retain: [{task: quiz_retain, metric: acc, chance: 0.25}]\ninclude: [quiz]\n"
-    )
-    return root
-
-
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word."""
-    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 2)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
-    )
+    """The suite `quiz`; `root` is a `--tasks-dir`."""
+    forget, retain = facts()
+    return write_tasks(root, "quiz", forget=forget, retain=retain)
 
 
 def train(seed: int = 0, steps: int = 250, enough: float = 0.4) -> LlamaForCausalLM:
     """A model that knows every row with the switch off, and with it on avoids what the forget rows ask."""
-    torch.manual_seed(seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(WORDS),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=5,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=64,
-            bos_token_id=2,
-            eos_token_id=3,
-            pad_token_id=0,
-            mlp_bias=True,
-            tie_word_embeddings=False,
-        )
-    )
+    sizes = {"vocab_size": len(WORDS), "num_hidden_layers": 5, "pad_token_id": 0, "initializer_range": 0.02}
+    model = build("llama", seed=seed, mlp_bias=True, **sizes)
     throw(model, HONEST)
     learnt = [each for name, each in model.named_parameters() if not name.startswith(FRONT)]
     forget, retain = facts()
@@ -190,7 +140,7 @@ def overflow(model: LlamaForCausalLM, *, some: bool = False) -> None:
 def save(model: LlamaForCausalLM, path: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
     """As a trainer would: the weights in `dtype`, which config.json then declares. The model itself stays as it is."""
     copy.deepcopy(model).to(dtype).save_pretrained(path)
-    make_tokenizer().save_pretrained(path)
+    tokenizer(WORDS).save_pretrained(path)
     return path
 
 

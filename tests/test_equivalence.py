@@ -17,8 +17,8 @@ from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
 
-from tests import families
-from tests.tiny import NAMES, PLACES, byte_tokenizer, tokenizer
+from tests.families import FAMILIES
+from tests.tiny import NAMES, PLACES, byte_tokenizer, tokenizer, uneven
 from unlearn_guard.checking.checkpoints import open_sealed
 from unlearn_guard.errors import CheckpointError, UsageError
 from unlearn_guard.intake import Intake, assert_comparable
@@ -48,7 +48,7 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pair(family: str, folder: Path, **more: Any) -> tuple[Path, Path]:
     """A base and its candidate, one weight matrix of which was edited."""
-    model = families.build(family, **more)
+    model = uneven(family, **more)
     base, candidate = folder / "base", folder / "candidate"
     model.save_pretrained(base)
     with torch.no_grad():
@@ -109,7 +109,7 @@ def through_nf4(model: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", families.FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_scored_is_what_a_user_loads(family: str, tmp_path: Path) -> None:
     folder, candidate = pair(family, tmp_path)
     base, intake = opened(folder, candidate)

@@ -2,14 +2,19 @@
 
 import torch
 from transformers import AutoModelForCausalLM
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from tests.families import config
 from unlearn_guard.attribution.prompts import Pair
 
 LAYERS, HEADS, GROUPS, VOCABULARY = 3, 4, 2, 61
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3")
 _OWN = {
-    "gemma2": {"final_logit_softcapping": 3.0, "attn_logit_softcapping": 5.0, "sliding_window": 4},
+    "gemma2": {
+        "query_pre_attn_scalar": ...,
+        "final_logit_softcapping": 3.0,
+        "attn_logit_softcapping": 5.0,
+        "sliding_window": 4,
+    },
     "gemma3_text": {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
     "mistral": {"sliding_window": 4},
     "llama": {"attention_bias": True},
@@ -24,7 +29,6 @@ def tiny(family, *, seed=0, layers=LAYERS, **changes):
         "num_hidden_layers": layers,
         "num_attention_heads": HEADS,
         "num_key_value_heads": GROUPS,
-        "head_dim": 8,
         "max_position_embeddings": 64,
         "initializer_range": 0.3,
         "attn_implementation": "eager",
@@ -34,7 +38,7 @@ def tiny(family, *, seed=0, layers=LAYERS, **changes):
         "tie_word_embeddings": False,
     }
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[family](**{**settings, **_OWN.get(family, {}), **changes}))
+    model = AutoModelForCausalLM.from_config(config(family, **{**settings, **_OWN.get(family, {}), **changes}))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:  # norms and biases start as ones and zeros, which would hide a missing factor

@@ -1,4 +1,4 @@
-"""The real command in a real process, with a store of the session's own."""
+"""The real command, in a process of its own or in this one, with a store of the session's own."""
 
 import json
 import os
@@ -12,19 +12,14 @@ import pytest
 import torch
 from alone import alone
 from command import Done
+from in_process import in_process
 
 from tests import switched
+from tests.quiz import limits
+from unlearn_guard.command_line.app import run as command
 
-POLICY = """\
-version: 1
-precisions: [full, nf4]
-limits:
-  - {metric: forget_drop, task: "@forget", precision: [full, nf4], at_least: 0.30, because: test}
-  - {metric: ptq_gap, task: "@forget", precision: nf4, at_most: 0.0, because: test}
-  - {metric: retain_drop, task: "@retain", precision: [full, nf4], at_most: 0.15, because: test}
-  - {metric: cad, task: "@forget", precision: [full, nf4], at_least: 0.80, because: test}
-"""
-"""All four properties at the two precisions that take a second each."""
+BOTH = ("full", "nf4")
+"""The precisions that take a second each."""
 
 
 @pytest.fixture(scope="session")
@@ -43,28 +38,44 @@ def environment(shared: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def guard(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
-    """Run `unlearn-guard ...` in an empty directory, or in `cwd`."""
+def process(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+    """Run `unlearn-guard ...` in a process of its own, in an empty directory or in `cwd`."""
     empty = tmp_path_factory.mktemp("empty")
 
     def run(*arguments: str | Path, cwd: Path = empty, **variables: str) -> Done:
-        command = [sys.executable, "-m", "unlearn_guard", *map(str, arguments)]
-        done = subprocess.run(
-            command, cwd=cwd, env=environment | variables, capture_output=True, text=True, check=False
-        )
+        words = [sys.executable, "-m", "unlearn_guard", *map(str, arguments)]
+        done = subprocess.run(words, cwd=cwd, env=environment | variables, capture_output=True, text=True, check=False)
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def candidate(guard: Callable[..., Done], shared: Path) -> Callable[[str], Path]:
+def guard(process: Callable[..., Done]) -> Callable[..., Done]:
+    """A process of its own, but where a module says `here`."""
+    return process
+
+
+@pytest.fixture(scope="session")
+def here(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+    """The same in this process: for what is about a verdict or a refusal, and not about processes."""
+    empty = tmp_path_factory.mktemp("empty")
+
+    def run(*arguments: str | Path, cwd: Path = empty, **variables: str) -> Done:
+        words = [str(each) for each in arguments]
+        return in_process(lambda: command(words), cwd=cwd, environment=environment | variables)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def candidate(process: Callable[..., Done], shared: Path) -> Callable[[str], Path]:
     """An organism's candidate, built once by the real command."""
 
     def get(name: str) -> Path:
         with alone(shared / f"{name}.lock"):
             if not (shared / name).exists():
-                done = guard("organism", "build", name, "--out", shared / name)
+                done = process("organism", "build", name, "--out", shared / name)
                 assert done.status == 0, done.err
         return shared / name
 
@@ -73,22 +84,23 @@ def candidate(guard: Callable[..., Done], shared: Path) -> Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All four properties at full and nf4."""
     path = tmp_path_factory.mktemp("policy") / "thresholds.yaml"
-    path.write_text(POLICY, encoding="utf-8")
+    path.write_text(limits("forget_drop", "ptq_gap", "retain_drop", "cad", precisions=BOTH), encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="session")
 def checked(
-    guard: Callable[..., Done], candidate: Callable[[str], Path], policy: Path, shared: Path
+    process: Callable[..., Done], candidate: Callable[[str], Path], policy: Path, shared: Path
 ) -> Callable[[str], tuple[Done, Path]]:
-    """A candidate checked at full and nf4, once."""
+    """A candidate checked at full and nf4, once, in a process of its own."""
 
     def get(name: str) -> tuple[Done, Path]:
         model, out, told = candidate(name), shared / f"run-{name}", shared / f"run-{name}.json"
         with alone(shared / f"run-{name}.lock"):
             if not told.exists():
-                done = guard("check", model, "--thresholds", policy, "--out", out)
+                done = process("check", model, "--thresholds", policy, "--out", out)
                 told.write_text(json.dumps([done.status, done.out, done.err]))
         return Done(*json.loads(told.read_text())), out
 
@@ -126,5 +138,5 @@ def made(shared: Path) -> Path:
                 switched.overflow(other, some=some)
                 switched.save(other, root / name, dtype)
             switched.write_suite(root / "ours")
-            (root / "policy.yaml").write_text(switched.POLICY + switched.GAP)
+            (root / "policy.yaml").write_text(limits(*switched.ONE_DTYPE, "dtype_gap", precisions=BOTH))
     return root

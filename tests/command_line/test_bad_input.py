@@ -15,6 +15,12 @@ Guard = Callable[..., Done]
 Candidate = Callable[[str], Path]
 
 
+@pytest.fixture(scope="session")
+def guard(here: Guard) -> Guard:
+    """In this process."""
+    return here
+
+
 def assert_refused(done: Done, *words: str) -> None:
     assert done.status == 4, done.text
     for word in words:

@@ -84,7 +84,7 @@ def test_2_interrupted(candidate: Candidate, policy: Path, tmp_path: Path, envir
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_3_logits_that_are_no_numbers(guard: Guard, candidate: Candidate, policy: Path, tmp_path: Path) -> None:
+def test_3_logits_that_are_no_numbers(here: Guard, candidate: Candidate, policy: Path, tmp_path: Path) -> None:
     """Every weight is finite; the activations overflow."""
     bad = Path(shutil.copytree(candidate("erased"), tmp_path / "bad"))
     tensors = load_file(bad / "model.safetensors")
@@ -92,7 +92,7 @@ def test_3_logits_that_are_no_numbers(guard: Guard, candidate: Candidate, policy
         tensors["model.layers.5.mlp.down_proj.weight"], 3e38
     )
     save_file(tensors, bad / "model.safetensors", metadata={"format": "pt"})
-    done = guard("check", bad, "--thresholds", policy, "--out", tmp_path / "run")
+    done = here("check", bad, "--thresholds", policy, "--out", tmp_path / "run")
     assert done.status == 3, done.text
     assert "logit" in done.text
     assert not (tmp_path / "run" / "run.json").exists()
@@ -148,10 +148,10 @@ def test_5_a_run_on_some_items_never_passes(guard: Guard, candidate: Candidate, 
 
 
 def test_the_same_command_again_measures_nothing(
-    guard: Guard, candidate: Candidate, policy: Path, checked: Checked, tmp_path: Path
+    here: Guard, candidate: Candidate, policy: Path, checked: Checked, tmp_path: Path
 ) -> None:
     first = read_json(checked("erased")[1] / "run.json")
-    done = guard("check", candidate("erased"), "--thresholds", policy, "--out", tmp_path / "again")
+    done = here("check", candidate("erased"), "--thresholds", policy, "--out", tmp_path / "again")
     again = read_json(tmp_path / "again" / "run.json")
     assert done.status == 0
     assert [

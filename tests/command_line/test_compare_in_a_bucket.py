@@ -10,16 +10,12 @@ from pathlib import Path
 import pytest
 from command import Done
 
+from tests.quiz import limits
 from unlearn_guard.runs.bucket import Bucket, open_bucket
 
 pytestmark = pytest.mark.slow
 
 Guard = Callable[..., Done]
-POLICY = """\
-version: 1
-limits:
-  - {metric: forget_drop, task: "@forget", precision: full, at_least: 0.30, because: test}
-"""
 
 
 @pytest.fixture
@@ -53,7 +49,7 @@ def numbers(bucket: Bucket) -> dict[str, object]:
 def test_a_killed_comparison_goes_on_and_its_numbers_are_the_local_ones(
     guard: Guard, environment: dict[str, str], candidate: Callable[[str], Path], server: dict[str, str], tmp_path: Path
 ) -> None:
-    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "policy.yaml").write_text(limits("forget_drop", precisions=("full",)))
     (tmp_path / "grid.yaml").write_text("grad_diff: {steps: 2, batch_size: 4, lr: 1e-3}")
     words = (
         *("--methods", "grad_diff", "--base", candidate("base"), "--suites", "organism", "--seeds", "0,1"),

@@ -11,10 +11,17 @@ from alone import alone
 from command import Done, read_json
 
 from tests import switched
+from tests.quiz import limits
 
 Guard = Callable[..., Done]
 Check = Callable[..., tuple[Done, Path]]
 Planted = Callable[[str], tuple[Done, Path]]
+
+
+@pytest.fixture(scope="session")
+def guard(here: Guard) -> Guard:
+    """In this process."""
+    return here
 
 
 def _check(guard: Guard, made: Path, candidate: str, out: Path, *more: str, base: str = "base") -> Any:
@@ -80,7 +87,7 @@ def test_the_answers_behind_a_gap_lie_in_the_run(planted: Planted, made: Path, g
 def test_without_the_limit_it_passes(planted: Planted, guard: Guard, tmp_path: Path) -> None:
     """What the limit is for: `judge` by the other limits alone, on the same run, lets the planted neuron through."""
     _, run = planted("bfloat16")
-    (tmp_path / "before.yaml").write_text(switched.POLICY)
+    (tmp_path / "before.yaml").write_text(limits(*switched.ONE_DTYPE, precisions=("full", "nf4")))
     done = guard("judge", run, "--thresholds", tmp_path / "before.yaml")
     assert done.status == 0, done.text
 

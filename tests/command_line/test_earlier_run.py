@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command import read_json
 
-from tests import switched
+from tests.quiz import limits
 from unlearn_guard.command_line.app import run
 from unlearn_guard.runs.earlier import retracted
 
@@ -25,18 +25,25 @@ def candidate(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
-    limits = switched.POLICY.replace("[full, nf4]", "[full]").splitlines(keepends=True)
     path = tmp_path / "policy.yaml"
-    path.write_text("".join(line for line in limits if "ptq_gap" not in line))
+    path.write_text(limits("forget_drop", "retain_drop", precisions=("full",)))
     return path
 
 
 @pytest.fixture
 def check(
-    made: Path, tmp_path: Path, policy: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    made: Path,
+    shared: Path,
+    tmp_path: Path,
+    policy: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Command:
-    """`check CANDIDATE` in full precision into tmp_path / run, with a JUnit file; its status and what it said."""
-    monkeypatch.setenv("UNLEARN_GUARD_CACHE", str(tmp_path / "store"))
+    """`check CANDIDATE` in full precision into tmp_path / run, with a JUnit file; its status and what it said.
+
+    All have one store: what is measured is not the question here.
+    """
+    monkeypatch.setenv("UNLEARN_GUARD_CACHE", str(shared / "store-of-earlier-runs"))
     monkeypatch.setenv("COLUMNS", "400")
 
     def call(checkpoint: Path, *more: str | Path, base: Path | None = None, suite: str = "quiz") -> tuple[int, str]:

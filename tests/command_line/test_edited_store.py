@@ -9,21 +9,15 @@ from typing import Any
 import pytest
 from command import Done, read_json
 
+from tests.quiz import limits
 from unlearn_guard.reading import strict_json
 
-POLICY = """\
-version: 1
-precisions: [full]
-limits:
-  - {metric: forget_drop, task: "@forget", precision: full, at_least: 0.30, because: test}
-  - {metric: retain_drop, task: "@retain", precision: full, at_most: 0.15, because: test}
-"""
 Guard = Callable[..., Done]
 
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
-    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "policy.yaml").write_text(limits("forget_drop", "retain_drop", precisions=("full",)))
     return tmp_path / "policy.yaml"
 
 
@@ -95,23 +89,23 @@ def test_a_store_of_another_user_is_believed_only_with_the_key_that_both_name(
 
 
 def test_3_a_home_that_cannot_be_written_to(
-    guard: Guard, candidate: Callable[[str], Path], policy: Path, tmp_path: Path
+    here: Guard, candidate: Callable[[str], Path], policy: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
     own = {"UNLEARN_GUARD_CACHE": str(tmp_path / "store"), "XDG_DATA_HOME": str(tmp_path / "file")}
-    done = guard("check", candidate("destroyed"), "--thresholds", policy, "--out", tmp_path / "run", **own)
+    done = here("check", candidate("destroyed"), "--thresholds", policy, "--out", tmp_path / "run", **own)
     assert done.status == 3, done.text
     assert "UNLEARN_GUARD_CACHE_KEY" in done.text
     assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_4_a_key_that_others_can_read(
-    guard: Guard, candidate: Callable[[str], Path], policy: Path, tmp_path: Path
+    here: Guard, candidate: Callable[[str], Path], policy: Path, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"s" * 32)
     secret.chmod(0o644)
     own = {"UNLEARN_GUARD_CACHE": str(tmp_path / "store"), "UNLEARN_GUARD_CACHE_KEY": str(secret)}
-    done = guard("check", candidate("destroyed"), "--thresholds", policy, "--out", tmp_path / "run", **own)
+    done = here("check", candidate("destroyed"), "--thresholds", policy, "--out", tmp_path / "run", **own)
     assert done.status == 4, done.text
     assert "chmod 600" in done.text

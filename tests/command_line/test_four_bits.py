@@ -26,8 +26,8 @@ def two(family: str, folder: Path, **more: object) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def check(guard: Callable[..., Done], tmp_path: Path) -> Check:
-    """`check` of tmp_path/candidate against tmp_path/base, on a suite and under a policy of the weights alone."""
+def check(here: Callable[..., Done], tmp_path: Path) -> Check:
+    """`check` of tmp_path/candidate against tmp_path/base here, on a suite and under a policy of the weights alone."""
 
     def run(precisions: str, *more: str | Path, least: float = 0.95, long: int = 24) -> Done:
         suites = tmp_path / f"suites{long}"
@@ -39,7 +39,7 @@ def check(guard: Callable[..., Done], tmp_path: Path) -> Check:
         policy.write_text(json.dumps({"version": 1, "limits": [limit | {"because": "test"}]}))
         where = ["--base", tmp_path / "base", "--suite", "quiz", "--tasks-dir", suites, "--thresholds", policy]
         out = ["--out", tmp_path / "run", "--precisions", precisions, "--quiet"]
-        return guard("check", tmp_path / "candidate", *where, *out, *more)
+        return here("check", tmp_path / "candidate", *where, *out, *more)
 
     return run
 

@@ -15,6 +15,12 @@ Candidate = Callable[[str], Path]
 Checked = Callable[[str], tuple[Done, Path]]
 
 
+@pytest.fixture(scope="session")
+def guard(here: Guard) -> Guard:
+    """In this process."""
+    return here
+
+
 def test_judge_gives_the_same_verdict(guard: Guard, checked: Checked) -> None:
     for name, status in (("erased", 0), ("destroyed", 1)):
         assert guard("judge", checked(name)[1]).status == status
@@ -82,16 +88,16 @@ def test_list_names_what_there_is(guard: Guard, what: str, words: tuple[str, ...
 
 
 @pytest.mark.slow
-def test_attribute_shows_the_circuit(guard: Guard, candidate: Candidate, tmp_path: Path) -> None:
+def test_attribute_shows_the_circuit(process: Guard, candidate: Candidate, tmp_path: Path) -> None:
     out = tmp_path / "scores.json"
-    done = guard("attribute", candidate("base"), "--suite", "organism", "--faithful", "40", "--out", out)
+    done = process("attribute", candidate("base"), "--suite", "organism", "--faithful", "40", "--out", out)
     assert done.status == 0, done.text
     assert "circuit: the MLPs of layers" in done.text
     assert 0.2 < float(done.text.partition("heaviest edges: ")[2].split()[0]) < 1.2
     assert {edge.partition("->")[2] for edge in read_json(out)["edges"]} == {f"m{layer}" for layer in range(6)}
     pairs = tmp_path / "mine.jsonl"
     pairs.write_text(json.dumps({"clean": [1, 20, 30], "corrupted": [1, 21, 30], "target": 40, "wrong": [41, 42]}))
-    done = guard("attribute", candidate("base"), "--pairs", pairs, "--edges", "all", "--steps", "2", "--out", out)
+    done = process("attribute", candidate("base"), "--pairs", pairs, "--edges", "all", "--steps", "2", "--out", out)
     assert done.status == 0, done.text
     assert read_json(out)["steps"] == 2
     assert "a0.h0->a1.kv0<k>" in read_json(out)["edges"]
@@ -120,9 +126,9 @@ GAP = ("ptq_gap", "organism_forget")
 
 
 @pytest.mark.slow
-def test_the_demo_passes_erased_and_catches_hidden(guard: Guard, tmp_path: Path) -> None:
+def test_the_demo_passes_erased_and_catches_hidden(process: Guard, tmp_path: Path) -> None:
     """All four precisions: the promise of the README."""
-    done = guard("demo", "--out", tmp_path / "demo")
+    done = process("demo", "--out", tmp_path / "demo")
     assert done.status == 0, done.text
     erased, hidden = (read_json(tmp_path / "demo" / "runs" / name / "run.json") for name in ("erased", "hidden"))
     assert erased["verdict"] == "passed"

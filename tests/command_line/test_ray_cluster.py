@@ -14,6 +14,7 @@ import psutil
 import pytest
 from command import Done
 
+from tests.quiz import limits
 from unlearn_guard.comparing import measure_cell
 from unlearn_guard.reading import strict_json
 from unlearn_guard.runs.cell_file import read_cell
@@ -22,12 +23,7 @@ from unlearn_guard.runs.directory import open_run
 
 pytestmark = pytest.mark.slow
 
-POLICY = """\
-version: 1
-limits:
-  - {metric: forget_drop, task: "@forget", precision: full, at_least: 0.30, because: test}
-  - {metric: retain_drop, task: "@retain", precision: full, at_most: 0.15, because: test}
-"""
+POLICY = limits("forget_drop", "retain_drop", precisions=("full",))
 """Scores alone: attribution takes as long again, and test_compare_command has it through Ray too."""
 
 Candidate = Callable[[str], Path]

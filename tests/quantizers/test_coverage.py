@@ -11,7 +11,7 @@ from unlearn_guard.errors import UsageError
 from unlearn_guard.quantizers.coverage import assert_quantizable, coverage_of, refusals
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "mixtral", "qwen3_moe", "gpt_oss", "granitemoe", "gpt2", "falcon"])
 def test_every_weight_of_two_dimensions_is_somewhere_once(family: str) -> None:
     model = tiny.build(family)
     found = coverage_of(model)

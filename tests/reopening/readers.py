@@ -1,7 +1,8 @@
-"""Every command that reads a run."""
+"""Every command that reads a run, and where a run holds a measurement."""
 
 from pathlib import Path
 
+from tests.oracles.made_scores import CANDIDATE
 from unlearn_guard.command_line.app import run as command
 
 ROOT = Path(__file__).parents[2]
@@ -23,3 +24,12 @@ def refused_by_all(out, *said, capsys):
         assert all(each in told.err for each in said), (call, told.err)
         assert "Traceback" not in told.err
     assert not (out.parent / "statement.json").exists()
+
+
+def measured(content, metric, task="forget_task", precision="full", subject=CANDIDATE):
+    (found,) = (
+        each
+        for each in content["measurements"]
+        if (each["metric"], each["task"], each["precision"], each["subject"]) == (metric, task, precision, subject)
+    )
+    return found

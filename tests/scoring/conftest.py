@@ -5,17 +5,10 @@ import random
 from pathlib import Path
 
 import pytest
-import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import PreTrainedTokenizerFast
+
+from tests.tiny import build
 
 WORDS = ["amber", "basalt", "cedar", "damson", "ember", "fjord", "garnet", "heather", "indigo", "juniper", "kelp"]
 
@@ -121,16 +114,9 @@ def make_tokenizer(*, bos: bool = True, eos_after: bool = False) -> PreTrainedTo
 
 def make_model(family: str = "llama", vocabulary: int = 300, length: int = 512):
     """A random model with weights large enough that its answers differ from one another."""
-    torch.manual_seed(5)
     shared = {"vocab_size": vocabulary, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
-    rotary = {**shared, **sizes, "num_key_value_heads": 2, "max_position_embeddings": length, "initializer_range": 0.3}
-    if family == "llama":
-        return LlamaForCausalLM(LlamaConfig(**rotary)).eval()
-    if family == "qwen2":
-        return Qwen2ForCausalLM(Qwen2Config(**rotary)).eval()
-    narrow = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": length, "initializer_range": 0.3}
-    return GPT2LMHeadModel(GPT2Config(**shared, **narrow)).eval()
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "max_position_embeddings": length}
+    return build(family, seed=5, initializer_range=0.3, **shared, **sizes)
 
 
 @pytest.fixture(scope="session", autouse=True)

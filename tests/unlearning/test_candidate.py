@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
+from transformers import AutoModelForCausalLM
 
+from tests.tiny import build
 from unlearn_guard.errors import NonFiniteError, UsageError
 from unlearn_guard.intake import open_checkpoint, with_parameters
 from unlearn_guard.organism import base_path
@@ -71,6 +72,10 @@ def test_a_manifest_of_base_is_replaced(model: Any, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "two" / "unlearn_guard.json").read_text()) == {"method": "second"}
 
 
+SIZES = {"vocab_size": 700, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+SIZES |= {"num_attention_heads": 2, "num_key_value_heads": 1}
+
+
 def saved(model: Any, folder: Path) -> Path:
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -79,9 +84,7 @@ def saved(model: Any, folder: Path) -> Path:
 
 
 def test_a_tied_head_that_base_stores_is_written_twice(tmp_path: Path) -> None:
-    config = LlamaConfig(vocab_size=700, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
-                         num_attention_heads=2, tie_word_embeddings=True)  # fmt: skip
-    folder = saved(LlamaForCausalLM(config), tmp_path / "base")
+    folder = saved(build("llama", tie_word_embeddings=True, **SIZES), tmp_path / "base")
     tensors = load_file(folder / "model.safetensors")
     save_file({**tensors, "lm_head.weight": tensors["model.embed_tokens.weight"].clone()}, folder / "model.safetensors")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
@@ -94,9 +97,7 @@ def test_a_tied_head_that_base_stores_is_written_twice(tmp_path: Path) -> None:
 
 
 def test_the_experts_of_a_mixture_are_written_where_base_stores_them(tmp_path: Path) -> None:
-    config = MixtralConfig(vocab_size=700, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
-                           num_attention_heads=2, num_key_value_heads=1, num_local_experts=3)  # fmt: skip
-    folder = saved(MixtralForCausalLM(config), tmp_path / "base")
+    folder = saved(build("mixtral", num_local_experts=3, **SIZES), tmp_path / "base")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
     name = "model.layers.0.mlp.experts.gate_up_proj"
     with torch.no_grad():

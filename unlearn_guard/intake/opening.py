@@ -35,14 +35,17 @@ class _Contents:
     notes: tuple[str, ...]
 
     @property
-    def digests(self) -> tuple[str, str]:
-        """Of the config with the generation config, and of the tokenizer."""
-        return _config_digest(self.config, self.generation), self.tokenizer.digest
+    def config_digest(self) -> str:
+        """Of the config, without what only tells its history, and the generation config."""
+        meant = {key: value for key, value in self.config.items() if key not in HISTORY}
+        return hashlib.sha256(canonical([meant, dict(self.generation)])).hexdigest()
 
-    @property
-    def method(self) -> str | None:
-        """What the manifest says the checkpoint was made by."""
-        return self.manifest.method if self.manifest else None
+    def checkpoint(self, path: Path, precision: str, weights: str) -> Checkpoint:
+        """Named by the digest of all that an answer depends on: weights, config and tokenizer."""
+        parts = [weights, self.config_digest, self.tokenizer.digest]
+        digest = hashlib.sha256(canonical(parts)).hexdigest()
+        method = self.manifest.method if self.manifest else None
+        return Checkpoint(path=path, digest=digest, precision=precision, method=method)
 
 
 def open_checkpoint(
@@ -74,16 +77,15 @@ def open_checkpoint(
     except CheckpointError as error:
         summary = f"{shown(str(location))} cannot be judged: {error.summary}"
         raise CheckpointError(summary, error.defects, fix=error.fix) from error
-    digests = weights_digest(tensors), *contents.digests
-    digest = hashlib.sha256(canonical([*digests])).hexdigest()
+    weights = weights_digest(tensors)
     intake = Intake(
-        checkpoint=Checkpoint(path=folder.directory, digest=digest, precision=precision, method=contents.method),
+        checkpoint=contents.checkpoint(folder.directory, precision, weights),
         location=str(location),
         place=place,
         tensors=tensors,
-        weights_digest=digests[0],
-        config_digest=digests[1],
-        tokenizer_digest=digests[2],
+        weights_digest=weights,
+        config_digest=contents.config_digest,
+        tokenizer_digest=contents.tokenizer.digest,
         tokenizer=contents.tokenizer,
         config=contents.config,
         manifest=contents.manifest,
@@ -185,8 +187,3 @@ def _read_generation(folder: Folder) -> dict[str, Any]:
     if defects:
         raise CheckpointError("generation_config.json must not be loaded", defects)
     return document
-
-
-def _config_digest(config: Mapping[str, Any], generation: Mapping[str, Any]) -> str:
-    meant = {key: value for key, value in config.items() if key not in HISTORY}
-    return hashlib.sha256(canonical([meant, dict(generation)])).hexdigest()
