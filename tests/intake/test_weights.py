@@ -29,6 +29,10 @@ def test_every_bit_pattern_is_counted_as_torch_sees_it(dtype: str) -> None:
     words = np.arange(256 if pattern.word == "<u1" else 65536).astype(pattern.word)
     seen = torch.frombuffer(bytearray(words.tobytes()), dtype=TORCH[dtype]).to(torch.float64).numpy()
     assert pattern.count(words) == (int(np.isnan(seen).sum()), int(np.isinf(seen).sum()))
+    assert pattern.count(words[:0]) == (0, 0)
+    if pattern.word == "<u1":
+        alone = [pattern.count(words[at : at + 1]) for at in range(256)]
+        assert alone == [*zip(np.isnan(seen).astype(int), np.isinf(seen).astype(int), strict=True)]
     decoded = values(dtype, words.tobytes())
     if decoded is not None:
         finite = np.isfinite(seen)
@@ -39,6 +43,21 @@ def test_every_bit_pattern_is_counted_as_torch_sees_it(dtype: str) -> None:
 def test_wide_floats_are_counted_as_numpy_sees_them(dtype: str, kind: type) -> None:
     array = np.array([0.0, -0.0, np.finfo(kind).max, np.finfo(kind).tiny / 4, np.nan, -np.nan, np.inf, -np.inf], kind)
     assert NON_FINITE[dtype].count(array.view(NON_FINITE[dtype].word)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [(np.int8, "I8"), (np.uint16, "U16"), (np.int64, "I64"), (np.float64, "F64")]
+)
+def test_plain_numbers_are_numpy_s(kind: type, dtype: str) -> None:
+    array = np.array([0, 1, 100], kind)
+    np.testing.assert_array_equal(values(dtype, array.tobytes()), array)
+    assert values("C64", bytes(8)) is None
+    assert rounded("F8_E4M3", np.zeros(1)) is None
+
+
+def test_what_is_too_large_for_a_format_rounds_to_infinity_without_a_word() -> None:
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(rounded("F16", np.array([1e6, -1e6, 65504.0])), [np.inf, -np.inf, 65504.0])
 
 
 def test_rounding_to_bf16_is_torch_s() -> None:
