@@ -4,6 +4,7 @@
     python benchmarks/mutants.py judging runs reading reopening intake      `mutants/found.json` keeps what came out
     python benchmarks/mutants.py judging --only 'unlearn_guard.judging.gate.*'
     python benchmarks/mutants.py judging --left                             what no test noticed the last time
+    python benchmarks/mutants.py judging --on                               what was not tried before it was stopped
 
 One place is changed at a time: a comparison, a bound, a constant, a string, `and` for `or`, a sum for a difference, a
 condition turned over, a named argument left out, a result or an exception that does not come. The tests that call the
@@ -41,7 +42,9 @@ PACKAGE = Path("unlearn_guard")
 TEXT = m.SimpleString() | m.ConcatenatedString() | m.FormattedString()
 SAID = m.Name(value=m.MatchRegex("found|found_text|expected|fix|where|reason|summary"))
 WORDS = m.OneOf(
-    m.Call(func=m.Name(value=m.MatchRegex(r"Defect|cast|shown|\w*Error|_error|_?refused?|refusal|storage_error"))),
+    m.Call(
+        func=m.Name(value=m.MatchRegex(r"Defect|cast|shown|\w*Error|_error|_?refused?|_wrong|refusal|storage_error"))
+    ),
     m.Assign(targets=[m.AssignTarget(SAID)], value=TEXT),
     m.Assign(
         targets=[m.AssignTarget(m.Tuple([m.AtLeastN(m.Element(SAID), n=1)]))],
@@ -264,8 +267,9 @@ def main() -> None:
     parser.add_argument("rooms", nargs="+")
     parser.add_argument("--only", nargs="+", default=["*"], help="patterns of mutants' names")
     parser.add_argument("--tests", nargs="+", help="instead of tests/ROOM")
-    parser.add_argument("--left", action="store_true", help="only those that no test noticed the last time")
-    parser.add_argument("--on", action="store_true", help="only those that were not tried the last time")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--left", action="store_true", help="only those that no test noticed the last time")
+    again.add_argument("--on", action="store_true", help="only those that were not tried the last time")
     parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args()
     config()
@@ -273,7 +277,10 @@ def main() -> None:
     known = json.loads(last.read_text(encoding="utf-8")) if asked.left or asked.on else {}
     planted = plant(asked.rooms)
     names = [name for name in planted if any(fnmatch.fnmatchcase(name, pattern) for pattern in asked.only)]
-    names = [name for name in names if known.get(name) not in NOTICED and not (asked.on and name in known)]
+    if asked.left:
+        names = [name for name in names if name in known and known[name] not in NOTICED]
+    elif asked.on:
+        names = [name for name in names if name not in known]
     os.chdir("mutants")
     sys.path[:] = [str(Path.cwd()), *(each for each in sys.path if Path(each).resolve() != Path.cwd().parent)]
     os.environ["PYTHONPATH"] = str(Path.cwd())

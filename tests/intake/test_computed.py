@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from checkpoint_files import CONFIG, weights, write
 from edited import opened
+from transformers import GPT2Config
 
-from unlearn_guard.intake.computed import compare_configs, same_number
+from unlearn_guard.intake.computed import _declared, compare_configs, same_number
 from unlearn_guard.intake.intake import Intake
 
 YARN = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 4096, "attention_factor": 1.0}
@@ -33,6 +34,7 @@ def pair(tmp_path: Path, ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, {"rope_scaling": {"rope_type": "linear", "factor": 2}}),
         ({"use_cache": True, "dtype": "float32"}, {"use_cache": False, "dtype": "bfloat16"}),
         ({"max_position_embeddings": 64}, {"max_position_embeddings": 65}),
+        ({"hidden_act": "gelu_new"}, {"hidden_act": "gelu_pytorch_tanh"}),  # one function, summed in another order
     ],
 )
 def test_what_changes_no_answer_is_named_in_a_note(tmp_path: Path, ours: dict, theirs: dict) -> None:
@@ -129,3 +131,8 @@ def test_numbers_are_one_however_they_are_spelt(left: object, right: object, sam
     assert same_number(right, left) is same
     if not isinstance(left, tuple) and not isinstance(right, tuple) and same:
         assert json.loads(json.dumps(left)) == json.loads(json.dumps(right))
+
+
+def test_a_class_declares_its_fields_and_their_other_names() -> None:
+    assert {"n_embd", "hidden_size", "vocab_size"} <= _declared(GPT2Config)
+    assert "unsloth_version" not in _declared(GPT2Config)

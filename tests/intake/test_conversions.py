@@ -126,3 +126,15 @@ def test_rows_of_parts_that_differ_in_number_are_told_apart(llama: Blueprint, tm
     (found,) = assembled(plan, tmp_path, Concatenate(dim=0), *arrays)
     assert torch.equal(read(found), torch.arange(10, dtype=torch.float32).reshape(5, 2))
     assert len(found.spans) == 2
+
+
+@pytest.mark.parametrize("pattern", [r"block_sparse_moe\.old$", r"mlp\.old$"])
+def test_what_a_class_skips_is_skipped_by_either_name(tmp_path: Path, pattern: str) -> None:
+    """A file's own name, or the one that transformers gives it."""
+    made = load_file(saved(tmp_path, "mixtral") / "model.safetensors")
+    made["model.layers.0.block_sparse_moe.old"] = torch.zeros(1)
+    save_file(made, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    plan = blueprint(tmp_path)
+    with_parameters(open_checkpoint(tmp_path), replace(plan, ignorable=parameters._patterns([pattern])))
+    with pytest.raises(CheckpointError, match=r"moe\.old': found a tensor of shape \[1\]"):
+        with_parameters(open_checkpoint(tmp_path), plan)

@@ -167,3 +167,14 @@ def test_the_length_of_a_header_at_its_bounds(length: int, size: int, said: str 
     else:
         with pytest.raises(CheckpointError, match=said):
             _length(length.to_bytes(8, "little"), size, "x")
+
+
+def test_each_digest_is_of_its_own_part(tmp_path: Path) -> None:
+    one = open_checkpoint(write(tmp_path / "one"))
+    for changes, other in (
+        ("weights_digest", open_checkpoint(write(tmp_path / "weights", weights(seed=1)))),
+        ("config_digest", open_checkpoint(write(tmp_path / "config", config={"rms_norm_eps": 0.5}))),
+        ("tokenizer_digest", open_checkpoint(write(tmp_path / "tokenizer", settings={"a": 1}))),
+    ):
+        digests = ("weights_digest", "config_digest", "tokenizer_digest")
+        assert [each for each in digests if getattr(one, each) != getattr(other, each)] == [changes]

@@ -65,7 +65,8 @@ def test_an_empty_vocabulary_is_refused(sound: Path, refused, name: str) -> None
     ],
 )  # fmt: skip
 def test_which_files_are_a_tokenizer(sound: Path, refused, present: tuple[str, ...], taken: bool) -> None:
-    (sound / "tokenizer.json").unlink()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (sound / name).unlink()
     for name in present:
         (sound / name).write_bytes(b"\x08\x01" if name.endswith(".model") else b"{}")
     if taken:

@@ -141,6 +141,13 @@ def test_who_cleans_up(tmp_path: Path, model: dict, settings: dict, cleaned: boo
     assert cleans_up(open_tokenizer(write(tmp_path, tokenizer=model, settings=settings))) is cleaned
 
 
+def test_who_cleans_up_where_a_tokenizer_says_little() -> None:
+    fast = SimpleNamespace(model=type("BPE", (), {})())
+    assert not cleans_up(SimpleNamespace())
+    assert cleans_up(SimpleNamespace(clean_up_tokenization_spaces=True))
+    assert not cleans_up(SimpleNamespace(clean_up_tokenization_spaces=True, backend_tokenizer=fast))
+
+
 @pytest.mark.parametrize(
     ("settings", "harmless"),
     [

@@ -1,6 +1,7 @@
 """Bit patterns that are no numbers, and values, against torch; digests that follow content alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 import torch
 from checkpoint_files import encode, shard, weights, write
 
+from unlearn_guard.errors import CheckpointError
 from unlearn_guard.intake import open_checkpoint
 from unlearn_guard.intake import weights as weights_module
 from unlearn_guard.intake.dtypes import NON_FINITE, rounded, values
+from unlearn_guard.intake.header import Span
+from unlearn_guard.intake.weights import scan
 
 TORCH = {
     "F16": torch.float16,
@@ -58,6 +62,21 @@ def test_plain_numbers_are_numpy_s(kind: type, dtype: str) -> None:
 def test_what_is_too_large_for_a_format_rounds_to_infinity_without_a_word() -> None:
     with np.errstate(all="raise"):
         np.testing.assert_array_equal(rounded("F16", np.array([1e6, -1e6, 65504.0])), [np.inf, -np.inf, 65504.0])
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("F64", np.float64), ("F32", np.float32), ("F16", np.float16)])
+def test_rounding_to_numpy_s_floats_is_numpy_s(dtype: str, kind: type) -> None:
+    exact = np.random.default_rng(0).standard_normal(100)
+    np.testing.assert_array_equal(rounded(dtype, exact), exact.astype(kind).astype(np.float64))
+
+
+def test_weights_that_go_before_they_are_read_are_named(sound: Path) -> None:
+    tensor = open_checkpoint(sound).tensors[0]
+    span = Span(name="t", dtype="F32", shape=tensor.shape, start=tensor.start, stop=tensor.stop)
+    with pytest.raises(CheckpointError, match=r"gone\.safetensors: found it cannot be read \(No such file"):
+        scan([(tensor.file, span), (sound / "gone.safetensors", span)])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: found an end after \d+ bytes"):
+        scan([(tensor.file, replace(span, stop=2**20))])
 
 
 def test_rounding_to_bf16_is_torch_s() -> None:
