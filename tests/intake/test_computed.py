@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from checkpoint_files import CONFIG, weights, write
 from edited import opened
-from transformers import GPT2Config
+from transformers import Gemma3Config, GPT2Config
 
-from unlearn_guard.intake.computed import _declared, compare_configs, same_number
+from unlearn_guard.intake.computed import _declared, _leaves, compare_configs, same_number
 from unlearn_guard.intake.intake import Intake
 
 YARN = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 4096, "attention_factor": 1.0}
@@ -136,3 +136,11 @@ def test_numbers_are_one_however_they_are_spelt(left: object, right: object, sam
 def test_a_class_declares_its_fields_and_their_other_names() -> None:
     assert {"n_embd", "hidden_size", "vocab_size"} <= _declared(GPT2Config)
     assert "unsloth_version" not in _declared(GPT2Config)
+
+
+def test_a_config_inside_another_is_walked_key_by_key() -> None:
+    found = dict(_leaves(Gemma3Config(), "config.json"))
+    assert found["config.json: text_config: hidden_size"].declared
+    assert found["config.json: text_config: hidden_size"].value == Gemma3Config().text_config.hidden_size
+    assert "config.json: text_config" not in found
+    assert isinstance(found["config.json: text_config: rope_parameters"].value, dict)

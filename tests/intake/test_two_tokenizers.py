@@ -80,6 +80,13 @@ def test_a_chat_that_both_templates_refuse_alike_is_no_difference(tmp_path: Path
     assert "the tokenizer has special tokens that base's lacks: '<|pad|>'" in notes
 
 
+def test_a_chat_that_only_one_refuses_is_a_difference(tmp_path: Path) -> None:
+    settings = {"chat_template": "{{ pad_token + 'a' }}"}
+    said, _ = between(tmp_path, {"settings": settings}, {"settings": {**settings, "pad_token": "<unk>"}})
+    (line,) = said
+    assert line.startswith("tokenizer: chat template 'default' (tokenizer_config.json: 'pad_token'): ids [0")
+
+
 def test_added_tokens_are_named_by_id(tmp_path: Path) -> None:
     words = [{**PAD, "content": f"w{at} w9"} for at in range(14)]
     said, _ = between(tmp_path, {}, {"tokenizer": added(*words)})
@@ -139,6 +146,14 @@ def test_clean_up_is_a_note_that_says_which_way(tmp_path: Path, ours: bool, thei
 )  # fmt: skip
 def test_who_cleans_up(tmp_path: Path, model: dict, settings: dict, cleaned: bool) -> None:
     assert cleans_up(open_tokenizer(write(tmp_path, tokenizer=model, settings=settings))) is cleaned
+
+
+def test_no_code_of_a_checkpoint_is_run_while_its_tokenizer_is_loaded(tmp_path: Path) -> None:
+    code = {"AutoTokenizer": ["own.Own", None], "AutoConfig": "own.Own"}
+    folder = write(tmp_path, config={"auto_map": code}, settings={"tokenizer_class": None})
+    (folder / "own.py").write_text("raise SystemExit('run')\n")
+    open_checkpoint(folder)
+    assert type(open_tokenizer(folder)).__module__.startswith("transformers.")
 
 
 def test_who_cleans_up_where_a_tokenizer_says_little() -> None:

@@ -31,6 +31,13 @@ def test_an_update_of_nothing_has_no_relative_norm(tmp_path: Path) -> None:
     assert (found.elements, found.changed, found.norm, found.relative) == (2, 2, 5.0, None)
 
 
+def test_what_changed_is_counted_over_all_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updates_module, "ELEMENTS", 1)
+    found = update(floats(tmp_path / "a", 3, 4, 0), floats(tmp_path / "b", 0, 4, 4))
+    assert found is not None
+    assert (found.elements, found.changed, found.norm, found.relative) == (3, 2, 5.0, 1.0)
+
+
 def test_what_has_no_values_or_another_shape_has_no_update(tmp_path: Path) -> None:
     packed = stored(tmp_path / "p", "F4", (4,), b"\0\0")
     assert update(packed, packed) is None

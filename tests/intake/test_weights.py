@@ -38,6 +38,7 @@ def test_every_bit_pattern_is_counted_as_torch_sees_it(dtype: str) -> None:
         alone = [pattern.count(words[at : at + 1]) for at in range(256)]
         assert alone == [*zip(np.isnan(seen).astype(int), np.isinf(seen).astype(int), strict=True)]
     decoded = values(dtype, words.tobytes())
+    assert (decoded is None) is (dtype == "F8_E8M0")
     if decoded is not None:
         finite = np.isfinite(seen)
         np.testing.assert_array_equal(decoded[finite], seen[finite])
