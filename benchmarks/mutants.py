@@ -4,6 +4,7 @@
     python benchmarks/mutants.py judging runs reading reopening intake      `mutants/found.json` keeps what came out
     python benchmarks/mutants.py judging --only 'unlearn_guard.judging.gate.*'
     python benchmarks/mutants.py judging --left                             what no test noticed the last time
+    python benchmarks/mutants.py judging --on                               what was not tried before it was stopped
 
 One place is changed at a time: a comparison, a bound, a constant, a string, `and` for `or`, a sum for a difference, a
 condition turned over, a named argument left out, a result or an exception that does not come. The tests that call the
@@ -17,12 +18,15 @@ import fnmatch
 import gc
 import json
 import os
+import random
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import libcst as cst
@@ -35,7 +39,18 @@ from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.state import state
 
 PACKAGE = Path("unlearn_guard")
-WORDS = m.Call(func=m.Name(value=m.MatchRegex(r"Defect|cast|\w*Error|_error|_?refused?|storage_error")))
+TEXT = m.SimpleString() | m.ConcatenatedString() | m.FormattedString()
+SAID = m.Name(value=m.MatchRegex("found|found_text|expected|fix|where|reason|summary"))
+WORDS = m.OneOf(
+    m.Call(
+        func=m.Name(value=m.MatchRegex(r"Defect|cast|shown|\w*Error|_error|_?refused?|_wrong|refusal|storage_error"))
+    ),
+    m.Assign(targets=[m.AssignTarget(SAID)], value=TEXT),
+    m.Assign(
+        targets=[m.AssignTarget(m.Tuple([m.AtLeastN(m.Element(SAID), n=1)]))],
+        value=m.Tuple([m.AtLeastN(m.Element(TEXT), n=1)]),
+    ),
+)
 ARGUMENTS = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain", "--tb=native"]
 ARGUMENTS += ["-k", "not half_a_second"]  # with mutmut's wrappers around every function no time is the real one
 UNTOUCHED = "none__mutmut_0"
@@ -151,12 +166,8 @@ class Session:
 
     def _try_all(self) -> None:
         running: dict[int, str] = {}
-        # Those that wait for other processes' clocks come last.
-        cost = {
-            name: (self._early(name), ".lease." in name, sum(seconds for seconds, _ in self._tests(name)))
-            for name in self.names
-        }
-        for at, name in enumerate(sorted(self.names, key=lambda name: cost[name])):
+        # What has been tried when one stops is an even sample of all.
+        for at, name in enumerate(random.Random(0).sample(self.names, len(self.names))):
             while len(running) == self.jobs:
                 self._ended(running)
             if not self._tests(name) and not self._early(name):
@@ -173,10 +184,13 @@ class Session:
         return sum(status not in NOTICED for status in self.found.values())
 
     def _tests(self, name: str) -> list[tuple[float, pytest.Item]]:
-        """Those first that have noticed another mutant of the same function, then the quickest."""
+        """First those that have noticed another mutant of the same function, then by file, then the quickest."""
         function = name.rpartition("__mutmut_")[0]
         known = self.noticed[function]
-        return sorted(self.calls.get(function, []), key=lambda each: (each[1].nodeid not in known, each[0]))
+        return sorted(
+            self.calls.get(function, []),
+            key=lambda each: (each[1].nodeid not in known, _far(each[1].path, name), each[0]),
+        )
 
     def _early(self, name: str) -> bool:
         return name.rpartition("__mutmut_")[0] in self.early
@@ -186,6 +200,7 @@ class Session:
         if pid in running:  # and no helper that a test has left
             outcomes = {0: "survived", -signal.SIGALRM: "out of time"}
             name, by = running.pop(pid), Path(f"noticed.{pid}")
+            shutil.rmtree(_folder(pid), ignore_errors=True)
             self.found[name] = outcomes.get(os.waitstatus_to_exitcode(status), "killed")
             if by.exists():
                 self.noticed[name.rpartition("__mutmut_")[0]].add(by.read_text(encoding="utf-8"))
@@ -200,6 +215,10 @@ class Session:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1), os.dup2(nothing, 2)
         set_mutant_under_test(name)
+        # One folder for all of them would have a hundred thousand entries, which each test lists.
+        _folder(os.getpid()).mkdir()
+        for _, item in tests[:1]:
+            item.config._tmp_path_factory._basetemp = _folder(os.getpid())
         try:
             for _, item in tests:
                 item._initrequest()
@@ -208,14 +227,26 @@ class Session:
                     (here / f"noticed.{os.getpid()}").write_text(item.nodeid, encoding="utf-8")
                     os._exit(1)
             if self._early(name):  # what it gave while the tests were loaded stays as it was, save in a new process
-                room = f"tests/{name.split('.')[1]}"
+                files = sorted(Path("tests", name.split(".")[1]).glob("test_*.py"), key=lambda path: _far(path, name))
                 from unlearn_guard.processes.children import python  # the mutated package's: not before it is found
 
                 command = python("pytest")
-                os.execv(command[0], [*command, "-x", *ARGUMENTS, room])
+                os.execv(command[0], [*command, "-x", *ARGUMENTS, *map(str, files)])
         except BaseException:
             os._exit(1)
         os._exit(0)
+
+
+@cache
+def _far(tests: Path, name: str) -> int:
+    """How far a file of tests is from a mutant's: it is called like it, it names it, or neither."""
+    module = name.partition(".x")[0].rpartition(".")[2]
+    return 0 if tests.stem.startswith(f"test_{module}") else 1 + (module not in tests.read_text(encoding="utf-8"))
+
+
+def _folder(pid: int) -> Path:
+    """Where the tests of a fork keep their files."""
+    return Path(tempfile.gettempdir(), f"mutants-{pid}")
 
 
 def told(found: dict[str, str], planted: dict[str, str]) -> Iterator[str]:
@@ -236,15 +267,20 @@ def main() -> None:
     parser.add_argument("rooms", nargs="+")
     parser.add_argument("--only", nargs="+", default=["*"], help="patterns of mutants' names")
     parser.add_argument("--tests", nargs="+", help="instead of tests/ROOM")
-    parser.add_argument("--left", action="store_true", help="only those that no test noticed the last time")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--left", action="store_true", help="only those that no test noticed the last time")
+    again.add_argument("--on", action="store_true", help="only those that were not tried the last time")
     parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args()
     config()
     last = Path("mutants/found.json")
-    known = json.loads(last.read_text(encoding="utf-8")) if asked.left else {}
+    known = json.loads(last.read_text(encoding="utf-8")) if asked.left or asked.on else {}
     planted = plant(asked.rooms)
     names = [name for name in planted if any(fnmatch.fnmatchcase(name, pattern) for pattern in asked.only)]
-    names = [name for name in names if known.get(name) not in NOTICED]
+    if asked.left:
+        names = [name for name in names if name in known and known[name] not in NOTICED]
+    elif asked.on:
+        names = [name for name in names if name not in known]
     os.chdir("mutants")
     sys.path[:] = [str(Path.cwd()), *(each for each in sys.path if Path(each).resolve() != Path.cwd().parent)]
     os.environ["PYTHONPATH"] = str(Path.cwd())

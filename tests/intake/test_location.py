@@ -56,7 +56,9 @@ def test_a_hub_model_that_is_not_there_offline_says_how_to_get_it(cache: Path, r
     assert f"hf download {location.replace('@', ' --revision ')}" in str(error)
 
 
-@pytest.mark.parametrize("location", ["./nowhere", "/no/where", "nowhere", "a/b/c", "a/../b", "org/name@", "x/y@../z"])
+@pytest.mark.parametrize(
+    "location", ["./nowhere", "/no/where", "nowhere", "a/b/c", "a..b/c", "a/../b", "org/name@", "x/y@../z"]
+)
 def test_a_path_that_is_no_hub_id_is_no_such_directory(refused, location: str) -> None:
     refused(location, "no such directory", "org/name@revision")
 

@@ -1,6 +1,7 @@
 """A tokenizer's missing package is named, with the command that installs it."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,15 @@ def test_a_file_that_is_not_needed_asks_for_nothing(tmp_path: Path, lacking, bes
 def test_advice_on_what_transformers_raises(lacking, error: Exception, absent: tuple[str, ...], command: str) -> None:
     lacking(*absent)
     assert packages.advice(error) == command
+
+
+def test_what_is_installed_is_what_python_would_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert packages._installed("json")
+    assert packages._installed("json.decoder")
+    assert not packages._installed("no_such_module")
+    assert not packages._installed("no_such_module.part")
+    monkeypatch.setitem(sys.modules, "json", None)
+    assert not packages._installed("json")
 
 
 def test_a_directory_without_a_tokenizer_opens_where_none_is_wanted(sound: Path) -> None:

@@ -128,3 +128,10 @@ def test_a_model_that_counts_positions_in_two_ways_is_refused(tmp_path: Path) ->
     RobertaConfig(num_hidden_layers=1, hidden_size=24, is_decoder=True).save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match="RobertaForCausalLM, which counts positions from 0 in generate"):
         blueprint(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["AutoConfig", "AutoModelForCausalLM"])
+def test_no_code_of_a_checkpoint_is_run_while_its_model_is_built(tmp_path: Path, kind: str) -> None:
+    folder = write(tmp_path, config={"auto_map": {kind: "own.Own"}})
+    (folder / "own.py").write_text("raise SystemExit('run')\n")
+    assert type(blueprint(folder).model).__module__.startswith("transformers.")

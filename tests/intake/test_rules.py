@@ -90,3 +90,40 @@ def test_a_decoder_without_steps_is_not_no_decoder() -> None:
     )
     assert read(none) != read(empty)
     assert acting(none) != acting(empty)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "same"),
+    [
+        ({"type": "WordPiece", "prefix": "#", "cleanup": False}, False),
+        ({"type": "Sequence", "decoders": [BYTES]}, True),
+        ({"type": "Sequence", "decoders": [BYTES, {"type": "Strip", "content": "a", "start": 1, "stop": 0}]}, False),
+    ],
+)
+def test_only_a_byte_level_decoder_s_settings_are_idle(decoder: dict[str, Any], same: bool) -> None:
+    changed = document(lambda found: found.update(decoder=decoder))
+    assert (read(changed) == read(document())) is same
+    assert (acting(changed) == acting(document())) is same
+    if decoder["type"] == "WordPiece":
+        other = document(lambda found: found.update(decoder={**decoder, "prefix": "b"}))
+        assert acting(other) != acting(changed)
+
+
+def test_affixes_and_dropout_count_where_they_act() -> None:
+    for changes in ({"end_of_word_suffix": "x"}, {"dropout": 0.5}, {"continuing_subword_prefix": "##"}):
+        assert acting(document(lambda found, made=changes: found["model"].update(made))) != acting(document())  # type: ignore[misc]
+    words = {"model": {"type": "WordLevel", "vocab": {"a": 0}, "dropout": 0.0}}
+    assert acting(words)["model"] == words["model"]
+    assert acting(words)["decoded"] is False
+
+
+@pytest.mark.parametrize("kind", ["normalizers", "pretokenizers", "processors", "decoders"])
+def test_rules_of_rules_are_read_one_after_another(kind: str) -> None:
+    from unlearn_guard.intake.rules import _steps
+
+    one, two, three = ({"type": name} for name in ("a", "b", "c"))
+    nested = {"type": "Sequence", kind: [one, {"type": "Sequence", kind: [two, {"type": "Sequence", kind: []}]}, three]}
+    assert _steps(nested) == [one, two, three]
+    assert _steps(None) == []
+    assert _steps({"type": "Sequence"}) == [{"type": "Sequence"}]
+    assert _steps({"type": "Other", kind: [one]}) == [{"type": "Other", kind: [one]}]

@@ -1,6 +1,7 @@
 """Bit patterns that are no numbers, and values, against torch; digests that follow content alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 import torch
 from checkpoint_files import encode, shard, weights, write
 
+from unlearn_guard.errors import CheckpointError
 from unlearn_guard.intake import open_checkpoint
 from unlearn_guard.intake import weights as weights_module
 from unlearn_guard.intake.dtypes import NON_FINITE, rounded, values
+from unlearn_guard.intake.header import Span
+from unlearn_guard.intake.weights import scan
 
 TORCH = {
     "F16": torch.float16,
@@ -29,7 +33,12 @@ def test_every_bit_pattern_is_counted_as_torch_sees_it(dtype: str) -> None:
     words = np.arange(256 if pattern.word == "<u1" else 65536).astype(pattern.word)
     seen = torch.frombuffer(bytearray(words.tobytes()), dtype=TORCH[dtype]).to(torch.float64).numpy()
     assert pattern.count(words) == (int(np.isnan(seen).sum()), int(np.isinf(seen).sum()))
+    assert pattern.count(words[:0]) == (0, 0)
+    if pattern.word == "<u1":
+        alone = [pattern.count(words[at : at + 1]) for at in range(256)]
+        assert alone == [*zip(np.isnan(seen).astype(int), np.isinf(seen).astype(int), strict=True)]
     decoded = values(dtype, words.tobytes())
+    assert (decoded is None) is (dtype == "F8_E8M0")
     if decoded is not None:
         finite = np.isfinite(seen)
         np.testing.assert_array_equal(decoded[finite], seen[finite])
@@ -39,6 +48,36 @@ def test_every_bit_pattern_is_counted_as_torch_sees_it(dtype: str) -> None:
 def test_wide_floats_are_counted_as_numpy_sees_them(dtype: str, kind: type) -> None:
     array = np.array([0.0, -0.0, np.finfo(kind).max, np.finfo(kind).tiny / 4, np.nan, -np.nan, np.inf, -np.inf], kind)
     assert NON_FINITE[dtype].count(array.view(NON_FINITE[dtype].word)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [(np.int8, "I8"), (np.uint16, "U16"), (np.int64, "I64"), (np.float64, "F64")]
+)
+def test_plain_numbers_are_numpy_s(kind: type, dtype: str) -> None:
+    array = np.array([0, 1, 100], kind)
+    np.testing.assert_array_equal(values(dtype, array.tobytes()), array)
+    assert values("C64", bytes(8)) is None
+    assert rounded("F8_E4M3", np.zeros(1)) is None
+
+
+def test_what_is_too_large_for_a_format_rounds_to_infinity_without_a_word() -> None:
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(rounded("F16", np.array([1e6, -1e6, 65504.0])), [np.inf, -np.inf, 65504.0])
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("F64", np.float64), ("F32", np.float32), ("F16", np.float16)])
+def test_rounding_to_numpy_s_floats_is_numpy_s(dtype: str, kind: type) -> None:
+    exact = np.random.default_rng(0).standard_normal(100)
+    np.testing.assert_array_equal(rounded(dtype, exact), exact.astype(kind).astype(np.float64))
+
+
+def test_weights_that_go_before_they_are_read_are_named(sound: Path) -> None:
+    tensor = open_checkpoint(sound).tensors[0]
+    span = Span(name="t", dtype="F32", shape=tensor.shape, start=tensor.start, stop=tensor.stop)
+    with pytest.raises(CheckpointError, match=r"gone\.safetensors: found it cannot be read \(No such file"):
+        scan([(tensor.file, span), (sound / "gone.safetensors", span)])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: found an end after \d+ bytes"):
+        scan([(tensor.file, replace(span, stop=2**20))])
 
 
 def test_rounding_to_bf16_is_torch_s() -> None:

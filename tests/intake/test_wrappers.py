@@ -50,3 +50,11 @@ def test_an_adapter_that_was_not_merged_is_named(name: str) -> None:
     defect = wrapping([name.format(each) for each in OWN], OWN)
     assert defect is not None
     assert "merge_and_unload()" in defect.fix
+
+
+def test_every_wrapper_that_is_there_is_named_and_stripped_longest_first() -> None:
+    defect = wrapping([f"_fsdp_wrapped_module.module.{name}" for name in OWN], OWN)
+    assert defect is not None
+    assert defect.found.startswith("'module.', '_fsdp_wrapped_module.' in tensors' names")
+    assert "name.replace('_fsdp_wrapped_module.', '').replace('module.', '')" in defect.fix
+    assert wrapping(OWN, OWN) is None

@@ -131,10 +131,9 @@ def padding_ids(base: Intake, candidate: Intake) -> frozenset[int]:
 
 def _bends(key: str, ours: Any, theirs: Any) -> bool:
     """Whether the candidate's value changes a greedy answer, or its length, from what base's leaves it."""
-    if theirs is None or (key in FLAGS and isinstance(theirs, bool)):
+    harmless = isinstance(theirs, bool) if key in FLAGS else key in HARMLESS
+    if theirs is None or harmless:
         return False
-    if key in HARMLESS and key not in FLAGS:
-        return bool(key == "cache_implementation" and theirs == "quantized")  # it rounds what was read
     if key in LENGTHS:
         enough = min(ours, LENGTHS[key]) if isinstance(ours, int) else LENGTHS[key]
         return not isinstance(theirs, int) or theirs < enough

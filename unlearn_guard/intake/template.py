@@ -99,7 +99,7 @@ def _loops(tree: Any, nodes: Any) -> list[str]:
             found.append(f"a loop over a range inside another, line {loop.lineno}")
     for call in tree.find_all(nodes.Call):
         sizes = [arg.value for arg in call.args if isinstance(arg, nodes.Const) and isinstance(arg.value, int)]
-        if getattr(call.node, "name", "") == "range" and any(abs(size) > LONGEST_RANGE for size in sizes):
+        if getattr(call.node, "name", "") == "range" and any(size > LONGEST_RANGE for size in sizes):
             found.append(f"a range of {max(sizes)} in line {call.lineno}")
     for product in tree.find_all(nodes.Mul):
         if any(isinstance(side, nodes.Const) and isinstance(side.value, str) for side in (product.left, product.right)):
