@@ -4,10 +4,18 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo real real-short test test-slow lint clean
 
 demo: $(READY)
 	$(BIN)/unlearn-guard demo --out demo
+
+# A pretrained model from the package index, unlearnt by every method: hours, and the same command goes on.
+real: $(READY)
+	$(BIN)/python -m benchmarks.real --work real --seeds 0,1,2 --write docs/real.md
+
+# Two methods, 60 items a task, full and nf4.
+real-short: $(READY)
+	$(BIN)/python -m benchmarks.real --work real-short --short
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal
@@ -28,4 +36,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo runs build dist
+	rm -rf $(VENV) demo real real-short runs build dist

@@ -49,22 +49,33 @@ ROWS = (
 )
 
 
-def compare(work: Path, *how: str, threads: int | None = None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a table's cells are asked, and how: `how` are further options of `compare`."""
+
+    suite: str = "organism"
+    policy: str = "organism"
+    how: tuple[str, ...] = ()
+    quiet: bool = True
+
+
+def compare(work: Path, *which: str, asked: Asked, threads: int | None = None) -> None:
     """Measure these cells where they are missing."""
-    command = [*children.python("unlearn_guard"), "compare", "--base", str(work / "base"), "--quiet"]
-    command += ["--suites", "organism", "--thresholds", "organism", "--out", str(work / "compared"), *how]
+    command = [*children.python("unlearn_guard"), "compare", "--base", str(work / "base")]
+    command += ["--suites", asked.suite, "--thresholds", asked.policy, "--out", str(work / "compared")]
+    command += [*which, *asked.how, *(["--quiet"] if asked.quiet else [])]
     environment = children.environment() | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=None, check=False, env=environment)
     if done.returncode not in (0, 3):
-        sys.exit(done.stderr)
+        sys.exit(f"compare ended with {done.returncode}")
 
 
-def ablate(row: Row, work: Path, jobs: int, seed: int = 0) -> None:
+def ablate(row: Row, work: Path, jobs: int, seed: int = 0, asked: Asked = Asked()) -> None:
     """One cell of its own: a grid file tries each value with each of the others, and an ablation is one point."""
     grid = work / f"{'-'.join((row.method, *row.settings)).replace('=', '-')}.yaml"
     grid.write_text(json.dumps({row.method: row.grid}))  # JSON is YAML
-    how = ["--methods", row.method, "--seeds", str(seed), *(["--grid", str(grid)] if row.settings else [])]
-    compare(work, *how, threads=max(1, (os.cpu_count() or 1) // jobs))
+    which = ["--methods", row.method, "--seeds", str(seed), *(["--grid", str(grid)] if row.settings else [])]
+    compare(work, *which, asked=asked, threads=max(1, (os.cpu_count() or 1) // jobs))
 
 
 def found(row: Row, work: Path, seed: int = 0) -> dict[str, object]:
@@ -149,7 +160,7 @@ def main() -> None:
     wanted = [row for row in ROWS if not given.only or row.method in given.only.split(",")]
     begin = time.monotonic()
     plain = ",".join(row.method for row in wanted if not row.settings)
-    compare(given.work, "--methods", plain, "--jobs", str(given.jobs))
+    compare(given.work, "--methods", plain, "--jobs", str(given.jobs), asked=Asked())
     print(f"{plain}: {time.monotonic() - begin:.0f} s")
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(lambda row: ablate(row, given.work, given.jobs), [row for row in wanted if row.settings]))
