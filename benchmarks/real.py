@@ -32,7 +32,7 @@ ROWS = (
 )
 """What is asked of real weights, the paper's own comparison first."""
 
-SHORT = ("mansu", "npo")
+SHORT = ("npo", "grad_diff")
 
 
 @dataclass(frozen=True, kw_only=True)
