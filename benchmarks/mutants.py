@@ -64,8 +64,8 @@ def turned(node: cst.If | cst.While) -> Iterable[cst.CSTNode]:
 
 
 def kept_back(node: cst.Return) -> Iterable[cst.CSTNode]:
-    """Nothing in place of the result."""
-    if node.value is not None and not m.matches(node.value, m.Name("None")):
+    """Nothing in place of the result, save where that is false either way: a `False` has its own mutant, `True`."""
+    if node.value is not None and not m.matches(node.value, m.Name("None") | m.Name("False")):
         yield node.with_changes(value=cst.Name("None"))
 
 

@@ -23,11 +23,11 @@ def walked(raw: bytes) -> str:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (b"\x0a\x80\x01" + bytes(128), ""),  # a length of two bytes: 0 + 1 * 2^7
-        (b"\x0a\x80\x01" + bytes(127), "a file cut short at 130 bytes"),
-        (b"\x0a\x80\x80\x01" + bytes(2**14), ""),
-        (b"\x0a\x80\x80\x01" + bytes(2**14 - 1), f"a file cut short at {2**14 + 3} bytes"),
-        (b"\x0a\x81\x01" + bytes(129), ""),
+        (b"\x0a\x80\x01" + b"\x07" * 128, ""),  # a length of two bytes: 0 + 1 * 2^7; a tag of 7 is none
+        (b"\x0a\x80\x01" + b"\x07" * 127, "a file cut short at 130 bytes"),
+        (b"\x0a\x80\x80\x01" + b"\x07" * 2**14, ""),
+        (b"\x0a\x80\x80\x01" + b"\x07" * (2**14 - 1), f"a file cut short at {2**14 + 3} bytes"),
+        (b"\x0a\x81\x01" + b"\x07" * 129, ""),
         (b"\x82\x01\x01a", ""),  # field 16: a tag of two bytes
         (b"\x08\xff\xff\x03", ""),
         (b"\x09" + bytes(8), ""),

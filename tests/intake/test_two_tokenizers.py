@@ -73,6 +73,13 @@ def test_every_template_is_tried_and_each_named_once(tmp_path: Path) -> None:
     assert [line.partition(" (")[0] for line in said] == ["tokenizer: chat template 'tool_use'"]
 
 
+def test_two_templates_that_differ_are_one_defect(tmp_path: Path) -> None:
+    said, _ = between(tmp_path, {"settings": {"chat_template": "a"}}, {"settings": {"chat_template": "b"}})
+    (line,) = said
+    assert line.startswith("chat template (tokenizer_config.json")
+    assert line.endswith("other templates than base's for 'default'; base's")
+
+
 def test_a_chat_that_both_templates_refuse_alike_is_no_difference(tmp_path: Path) -> None:
     settings = {"chat_template": "{{ raise_exception('no') }}<|pad|>"}
     said, notes = between(tmp_path, {"settings": settings}, {"settings": settings, "tokenizer": added(PAD)})
