@@ -240,3 +240,28 @@ def test_the_language_model_s_part() -> None:
     assert text_config(outer) is outer
     odd = {"text_config": 5}
     assert text_config(odd) is odd
+
+
+HOSTILE: dict[str, Any] = {
+    "trust_remote_code": True,
+    "attn_implementation": "a/b",
+    "_unheard_of": "x",
+    "gguf_file": "x",
+    "device_map": "auto",
+}
+HONEST: dict[str, Any] = {"_name_or_path": "x", "hidden_act": "silu", "ids": [1, [2]], "inner": {"a": {"b": 1}}}
+
+
+@pytest.mark.parametrize("key", HOSTILE)
+def test_what_stands_before_or_after_a_hostile_key_hides_none_of_them(key: str) -> None:
+    for honest, value in HONEST.items():
+        for document in ({key: HOSTILE[key], honest: value}, {honest: value, key: HOSTILE[key]}):
+            for placed in (document, {"a": document, "z": [1]}, {"a": [1], "z": document}, {"a": [document, [1], {}]}):
+                (defect,) = check_no_code(placed, "config.json")
+                assert defect.where.endswith(f": {key}")
+
+
+def test_every_hostile_key_of_a_document_is_named_in_any_order() -> None:
+    for keys in ([*HOSTILE], [*reversed(HOSTILE)]):
+        found = check_no_code({key: HOSTILE[key] for key in keys}, "config.json")
+        assert [each.where for each in found] == [f"config.json: {key}" for key in keys]

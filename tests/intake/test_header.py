@@ -170,3 +170,8 @@ def test_the_library_s_own_files_are_accepted() -> None:
     arrays = {name: np.frombuffer(raw, np.float32).reshape(shape) for name, (_, shape, raw) in weights().items()}
     raw = save(arrays, {"format": "pt"})
     assert ours(raw) == upstream(raw)
+
+
+def test_a_file_that_goes_before_it_is_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"gone\.safetensors: found it cannot be read \(No such file"):
+        read_header(tmp_path / "gone.safetensors")
