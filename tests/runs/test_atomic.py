@@ -6,7 +6,7 @@ import time
 import pytest
 
 from unlearn_guard.errors import StorageError
-from unlearn_guard.runs.atomic import write_bytes
+from unlearn_guard.runs.atomic import HALF_WRITTEN, write_bytes
 
 
 def test_a_half_written_file_goes_when_it_is_an_hour_old_and_is_written_again(tmp_path):
@@ -56,3 +56,10 @@ def test_a_half_written_file_of_an_hour_is_left_to_whoever_writes_it(tmp_path):
     os.utime(path, (0, time.time() - 3700))
     write_bytes(tmp_path / "a.json", b"{}")
     assert not path.exists()
+
+
+def test_what_is_being_written_has_the_name_by_which_it_is_swept(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda _: seen.extend(tmp_path.glob(HALF_WRITTEN)))
+    write_bytes(tmp_path / "a.json", b"{}")
+    assert [path.name[:8] for path in seen] == [".a.json."]

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,10 +8,10 @@ from hypothesis import strategies as st
 
 from tests.oracles.made_scores import BASE, CANDIDATE, made_limit, made_run
 from tests.runs.edits import edited, refusal
-from unlearn_guard.errors import RunDirectoryError
+from unlearn_guard.errors import RunDirectoryError, StorageError
 from unlearn_guard.judging.gate import judge
 from unlearn_guard.records import Interval, Measurement
-from unlearn_guard.runs.directory import read_run, read_samples, write_run
+from unlearn_guard.runs.directory import clear, read_run, read_samples, write_run
 
 
 def test_what_is_written_is_what_is_read(out):
@@ -49,6 +50,24 @@ def test_keys_are_the_contract_s(written):
     assert (written / "samples" / "forget_task.nf4.candidate.jsonl").is_file()
     line = json.loads((written / "samples" / "forget_task.full.base.jsonl").read_text().splitlines()[0])
     assert line == {"id": "0", "prompt": "p0", "target": "A", "loglikelihoods": [-1.0, -2.5], "correct": 1.0}
+
+
+def test_a_check_has_its_measurement_s_error_and_every_file_its_digest(written):
+    content = json.loads((written / "run.json").read_text())
+    measured = {(each["metric"], each["task"], each["precision"]): each for each in content["measurements"]}
+    checks = [(each, measured[each["metric"], each["task"], each["precision"]]) for each in content["checks"]]
+    assert any(each["stderr"] for each, _ in checks)
+    assert all(each["stderr"] == of["stderr"] for each, of in checks)
+    assert content["files"].keys() == {f"samples/{path.name}" for path in (written / "samples").iterdir()}
+
+
+def test_what_cannot_be_taken_away_is_said(written, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StorageError, match="Permission denied"):
+        clear(written)
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):

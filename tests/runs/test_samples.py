@@ -61,3 +61,15 @@ def test_an_answer_that_is_none_is_refused_by_field_and_line(change, said):
     assert said in str(caught.value)
     with pytest.raises(ValueError, match="line 1: not an object"):
         samples.from_lines(b"[]")
+
+
+def test_dots_alone_part_a_name():
+    assert samples.file_name("a/b", "c/d", "base") == "samples/a%2Fb.c%2Fd.base.jsonl"
+
+
+@pytest.mark.parametrize("share", [math.nan, math.inf])
+def test_a_share_that_json_lacks_is_not_written(share):
+    item = Sample(id="1", prompt="p", target="A", correct=0.0, text="x")
+    object.__setattr__(item, "correct", share)
+    with pytest.raises(ValueError, match="JSON compliant"):
+        samples.to_lines([item])
