@@ -31,6 +31,7 @@ def pair(tmp_path: Path, ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[
         ({"sep_token_id": 2**31}, {"sep_token_id": 2**31 - 1}),
         ({"sep_token_id": 1}, {"sep_token_id": -(2**31) + 1}),
         ({"rope_scaling": YARN}, {"rope_scaling": {**YARN, "beta_fast": 32}}),  # its default
+        ({}, {"rotary_pct": 0.5}),  # which another kind of model turns by
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, {"rope_scaling": {"rope_type": "linear", "factor": 2}}),
         ({"use_cache": True, "dtype": "float32"}, {"use_cache": False, "dtype": "bfloat16"}),
         ({"max_position_embeddings": 64}, {"max_position_embeddings": 65}),

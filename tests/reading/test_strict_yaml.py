@@ -110,3 +110,13 @@ def test_what_is_no_yaml_says_in_which_line(text, line, found):
     (defect,) = parse(text, "f").defects
     assert (defect.where, defect.expected) == (f"f:{line}", "YAML")
     assert defect.found.startswith(found)
+
+
+@pytest.mark.parametrize("half", [r"\ud800", r"\udfff"])
+def test_half_of_a_character_is_refused_as_a_value_and_as_a_key(half):
+    assert said(f'a: 1\nb: "x{half}"\n') == [("f:2", "half of a character")]
+    assert said(f'"{half}": 1\n') == [("f:1", "a key that is not a word")]
+
+
+def test_the_characters_beside_the_halves_are_whole():
+    assert parse(r'a: "\ud7ff\ue000"', "f").value == {"a": "\ud7ff\ue000"}

@@ -56,7 +56,7 @@ def write_run(run: Run, scores: Sequence[TaskScore], out: Path) -> Path:
         samples.file_name(score.task.name, score.precision, sides[score.subject]): samples.to_lines(score.samples)
         for score in scores
     }
-    encoded = run_json.encode(run, {})
+    encoded = run_json.encode(run)
     with claim(out):
         clear(out, keep=(ATTRIBUTION, WEIGHTS))
         files = {name: _listed(content) for name, content in (*lines.items(), *_beside(out))}

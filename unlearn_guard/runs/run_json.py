@@ -36,8 +36,8 @@ class InvalidRunError(ValueError):
         super().__init__(str(problems))
 
 
-def encode(run: Run, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """`run` as JSON values. `files` lists what lies beside run.json: name -> {sha256, lines}.
+def encode(run: Run) -> dict[str, Any]:
+    """`run` as JSON values, but for the list of the files beside run.json.
 
     Raises ValueError when the checks are not the policy's limits, one each and in order.
     """
@@ -63,7 +63,6 @@ def encode(run: Run, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "warnings": list(run.warnings),
         "retrained": _checkpoint(run.retrained) if run.retrained is not None else None,
         "prompts": [asdict(prompt) for prompt in run.prompts],
-        "files": files,
     }
 
 
