@@ -134,7 +134,8 @@ def test_what_is_scored_is_what_a_user_loads(family: str, tmp_path: Path) -> Non
 )
 def test_what_is_scored_at_four_bits_is_what_a_user_loads(family: str, maker: Any, tmp_path: Path) -> None:
     """The directory that gptqmodel wrote, loaded by plain transformers, against the guard's own reload of it."""
-    folder, candidate = pair(family, tmp_path, num_key_value_heads=4)  # AWQ takes 64 outputs at a time
+    # AWQ takes 64 outputs at a time.
+    folder, candidate = pair(family, tmp_path, num_key_value_heads=4, intermediate_size=128)
     base, intake = opened(folder, candidate)
     assert_quantizable(intake.checkpoint.path, intake.location, ["full", maker.name])
     out = tmp_path / maker.name

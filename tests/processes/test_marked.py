@@ -30,6 +30,16 @@ with marked():
 """
 
 
+TITLED = """\
+import ctypes, os, time
+start = int(open("/proc/self/stat").read().rsplit(")", 1)[1].split()[47])
+ctypes.memset(start, 0, 8)
+print(flush=True)
+time.sleep(600)
+"""
+"""Writes over the beginning of its variables, as a title of its own does. Linux: env_start is field 50 of stat."""
+
+
 def gone(pid: int, seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
@@ -59,6 +69,17 @@ def test_what_was_started_before_or_carries_another_mark_lives_on() -> None:
     assert [each.poll() for each in started] == [None, None]
     for each in started:
         each.communicate()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc to find the variables by")
+def test_a_daemon_that_writes_a_title_over_its_variables_ends_too() -> None:
+    with marked():
+        daemon = subprocess.Popen([sys.executable, "-c", TITLED], stdout=subprocess.PIPE)
+        assert daemon.stdout is not None
+        daemon.stdout.readline()
+        assert NAME not in psutil.Process(daemon.pid).environ()
+    assert daemon.wait(20) == -signal.SIGKILL
+    daemon.stdout.close()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])

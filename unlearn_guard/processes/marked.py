@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
@@ -47,9 +48,11 @@ def marked() -> Iterator[None]:
 
 
 def end_all(name: str, value: str) -> None:
-    """Kill what carries the variable, again until a look finds nothing: one may start another meanwhile."""
+    """Kill what carries the variable, and what that has started, until a look finds nothing: more may start."""
     for _ in range(_LOOKS):
-        found = [each for each in psutil.process_iter() if _variable(each, name) == value]
+        found = {each for each in psutil.process_iter() if carries(each, name, value)}
+        with suppress(psutil.Error):
+            found |= {child for each in found for child in each.children(recursive=True)}
         if not found:
             return
         for each in found:
@@ -58,13 +61,19 @@ def end_all(name: str, value: str) -> None:
         time.sleep(_PAUSE)
 
 
-def _variable(process: psutil.Process, name: str) -> str | None:
-    """What that process was started with; None for another user's, and for one that has gone or is a zombie."""
+def carries(process: psutil.Process, name: str, value: str) -> bool:
+    """Whether that process was started with the variable; not another user's, nor one that has gone or is a zombie.
+
+    Read as it lies in memory where that can be had: a process that writes a title of its own, as Ray's do, leaves
+    zeros at the beginning of its variables, which psutil takes for their end.
+    """
     try:
-        found: str | None = process.environ().get(name)
+        raw = Path(f"/proc/{process.pid}/environ")
+        if raw.parent.exists():
+            return f"{name}={value}".encode() in raw.read_bytes().split(b"\0")
+        return bool(process.environ().get(name) == value)
     except (psutil.Error, OSError):
-        return None
-    return found
+        return False
 
 
 if __name__ == "__main__":
