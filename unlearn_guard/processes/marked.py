@@ -5,11 +5,12 @@ needs them any more, but may take minutes over it. What a process was started wi
 """
 
 import os
+import select
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from unlearn_guard.processes.children import NEUTRAL, environment, python
 NAME = "UNLEARN_GUARD_MARK"
 _LOOKS = 40
 _PAUSE = 0.25
+_LOOK = 0.5
 
 
 @contextmanager
@@ -47,10 +49,24 @@ def marked() -> Iterator[None]:
         guard.communicate()
 
 
-def end_all(name: str, value: str) -> None:
-    """Kill what carries the variable, and what that has started, until a look finds nothing: more may start."""
+def watch(owner: psutil.Process) -> set[psutil.Process]:
+    """Until our input ends; then all that the owner was seen to have started since now, in however many steps.
+
+    Ray's daemons write a title over their variables, the mark among them, and lose their parent when it is killed.
+    """
+    before, seen = set(owner.children(recursive=True)), set[psutil.Process]()
+    while not select.select([sys.stdin], [], [], _LOOK)[0]:
+        with suppress(psutil.Error):
+            seen |= set(owner.children(recursive=True))
+    return seen - before
+
+
+def end_all(name: str, value: str, seen: Iterable[psutil.Process] = ()) -> None:
+    """Kill what was seen, what carries the variable, and what that has started, until a look finds nothing."""
+    known = set(seen)
     for _ in range(_LOOKS):
-        found = {each for each in psutil.process_iter() if carries(each, name, value)}
+        found = {each for each in known if _lives(each)}
+        found |= {each for each in psutil.process_iter() if carries(each, name, value)}
         with suppress(psutil.Error):
             found |= {child for each in found for child in each.children(recursive=True)}
         if not found:
@@ -59,6 +75,13 @@ def end_all(name: str, value: str) -> None:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
         time.sleep(_PAUSE)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def carries(process: psutil.Process, name: str, value: str) -> bool:
@@ -77,5 +100,5 @@ def carries(process: psutil.Process, name: str, value: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.stdin.buffer.read()
-    end_all(*sys.argv[1].split("=", 1))
+    variable, _, wanted = sys.argv[1].partition("=")
+    end_all(variable, wanted, watch(psutil.Process(os.getppid())))
