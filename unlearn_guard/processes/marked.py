@@ -49,15 +49,18 @@ def marked() -> Iterator[None]:
         guard.communicate()
 
 
-def watch(owner: psutil.Process) -> set[psutil.Process]:
-    """Until our input ends; then all that the owner was seen to have started since now, in however many steps.
+def watch(owner: int) -> set[psutil.Process]:
+    """Until our input ends; then all that the process `owner` was seen to start meanwhile, in however many steps.
 
     Ray's daemons write a title over their variables, the mark among them, and lose their parent when it is killed.
     """
-    before, seen = set(owner.children(recursive=True)), set[psutil.Process]()
-    while not select.select([sys.stdin], [], [], _LOOK)[0]:
-        with suppress(psutil.Error):
-            seen |= set(owner.children(recursive=True))
+    before, seen = set[psutil.Process](), set[psutil.Process]()
+    with suppress(psutil.NoSuchProcess):  # it has gone, and our input with it
+        process = psutil.Process(owner)
+        before = set(process.children(recursive=True))
+        while not select.select([sys.stdin], [], [], _LOOK)[0]:
+            seen |= set(process.children(recursive=True))
+    sys.stdin.buffer.read()
     return seen - before
 
 
@@ -101,4 +104,4 @@ def carries(process: psutil.Process, name: str, value: str) -> bool:
 
 if __name__ == "__main__":
     variable, _, wanted = sys.argv[1].partition("=")
-    end_all(variable, wanted, watch(psutil.Process(os.getppid())))
+    end_all(variable, wanted, watch(os.getppid()))
