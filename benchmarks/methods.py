@@ -78,11 +78,11 @@ def ablate(row: Row, work: Path, jobs: int, seed: int = 0, asked: Asked = Asked(
     compare(work, *which, asked=asked, threads=max(1, (os.cpu_count() or 1) // jobs))
 
 
-def found(row: Row, work: Path, seed: int = 0) -> dict[str, object]:
+def found(row: Row, work: Path, seed: int = 0, suite: str = "organism") -> dict[str, object]:
     """The row's run as JSON and the seconds of its unlearning, or why there is none."""
     for path in work.glob("compared/cells/*/cell.json"):
         cell = json.loads(path.read_text())
-        if (cell["method"], cell["settings"], cell["seed"]) != (row.method, row.grid, seed):
+        if (cell["method"], cell["suite"], cell["settings"], cell["seed"]) != (row.method, suite, row.grid, seed):
             continue
         if cell["state"] != "measured":
             return {"error": cell["error"] or cell["state"]}

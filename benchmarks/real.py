@@ -91,12 +91,12 @@ HEAD = ("method", "seed", "forget, by phrasing", *(f"back at {each}?" for each i
 HEAD += ("CAD", "AS-NC", "codes flipped", "update / bin", "seconds", "verdict")
 
 
-def lines(rows: Iterable[Row], seeds: Sequence[int], work: Path) -> list[list[str]]:
+def lines(rows: Iterable[Row], seeds: Sequence[int], work: Path, suite: str) -> list[list[str]]:
     """The table, a line for each row and seed."""
     made = []
     for row in rows:
         for seed in seeds:
-            cell = found(row, work, seed)
+            cell = found(row, work, seed, suite)
             if "error" in cell:
                 made.append([row.label, str(seed), str(cell["error"]), *[""] * (len(HEAD) - 3)])
             else:
@@ -138,7 +138,7 @@ def main() -> None:
     for row in (row for row in rows if row.settings):
         for seed in seeds:
             ablate(row, given.work, 1, seed, asking)
-    print(table(HEAD, made := lines(rows, seeds, given.work)))
+    print(table(HEAD, made := lines(rows, seeds, given.work, suite)))
     print(f"{time.monotonic() - begin:.0f} s")
     if given.write:
         between(given.write, "python -m benchmarks.real", table(HEAD, made))
