@@ -77,6 +77,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         **{"first_k_dense_replace": 1, "n_group": 1, "topk_group": 1, "q_lora_rank": 32, "kv_lora_rank": 32},
         **{"qk_rope_head_dim": 16, "qk_nope_head_dim": 16, "v_head_dim": 16, "num_key_value_heads": 4},
     },
+    "hrm_text": {},
     "gemma3": {},
     "mamba": {"state_size": 8, "expand": 2, "conv_kernel": 4, "time_step_rank": 4},
 }

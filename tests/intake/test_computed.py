@@ -5,11 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from checkpoint_files import CONFIG, weights, write
 from edited import opened
 from transformers import Gemma3Config, GPT2Config
 
-from unlearn_guard.intake.computed import _declared, _leaves, compare_configs, same_number
+from tests.families import config
+from unlearn_guard.intake import open_checkpoint
+from unlearn_guard.intake.computed import (
+    _declared,
+    _leaves,
+    _same_activation,
+    _same_rotary,
+    _turns_only,
+    compare_configs,
+    same_number,
+)
 from unlearn_guard.intake.intake import Intake
 
 YARN = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 4096, "attention_factor": 1.0}
@@ -145,3 +156,82 @@ def test_a_config_inside_another_is_walked_key_by_key() -> None:
     assert found["config.json: text_config: hidden_size"].value == Gemma3Config().text_config.hidden_size
     assert "config.json: text_config" not in found
     assert isinstance(found["config.json: text_config: rope_parameters"].value, dict)
+
+
+def test_what_an_inner_config_says_of_its_past_and_its_training_is_judged_by_the_key(tmp_path: Path) -> None:
+    """A wrapper's text_config, whose keys stand two levels deep."""
+    sides = []
+    for name, more in (("a", {}), ("b", {"_name_or_path": "/b", "use_cache": False})):
+        document = json.loads(config("gemma3").to_json_string(use_diff=False))
+        document["text_config"] |= more
+        sides.append(open_checkpoint(write(tmp_path / name, config=document), tokenizer=False))
+    defects, notes = compare_configs(*sides)
+    assert defects == []
+    assert notes == ["config.json differs from base's in what shapes no answer: 'text_config: use_cache'"]
+
+
+def test_a_class_that_is_no_dataclass_declares_what_it_annotates() -> None:
+    assert _declared(type("Old", (), {"__annotations__": {"width": int}})) == {"width"}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        ("silu", "swish", True), ("gelu", "relu", False), ("no_such", "silu", False), ("silu", "no_such", False),
+        ("no_such", "no_other", False), (None, "silu", False), ("silu", ["silu"], False),
+    ],
+)  # fmt: skip
+def test_activations_are_one_where_they_compute_one_thing(left: object, right: object, same: bool) -> None:
+    assert _same_activation(left, right) is same
+
+
+class Rotary(torch.nn.Module):
+    """As transformers' own: made of a config, frequencies in buffers."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.config = config
+        for name, values in config["angles"].items():
+            self.register_buffer(name, torch.tensor(values))
+        for name, value in config.get("said", {}).items():
+            setattr(self, name, value)
+
+
+ANGLES = {"inv_freq": [1.0, 0.5]}
+KINDS = {"full": "default", "sliding": "linear"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        ({}, {}, True),  # which says no rope_type
+        ({"said": {"rope_type": KINDS}}, {"said": {"rope_type": KINDS}}, True),
+        ({"said": {"rope_type": {**KINDS, "full": "dynamic"}}}, {}, False),
+        ({"said": {"rope_type": "linear"}}, {"said": {"rope_type": "longrope"}}, False),
+        ({}, {"angles": {"inv_freq": [1.0, 0.25]}}, False),
+        ({}, {"angles": {**ANGLES, "local_inv_freq": [1.0]}}, False),
+        ({"angles": {**ANGLES, "local_inv_freq": [1.0]}}, {}, False),
+        ({"said": {"attention_scaling": 1.0}}, {"said": {"attention_scaling": 1.5}}, False),
+        ({"said": {"full_attention_scaling": 1.0}}, {}, False),
+        ({"said": {"seen": 1}}, {"said": {"seen": 2}}, True),
+    ],
+)
+def test_rotary_embeddings_are_made_anew_and_compared(ours: dict, theirs: dict, same: bool) -> None:
+    assert _same_rotary(Rotary({"angles": ANGLES, **ours}), Rotary({"angles": ANGLES, **theirs})) is same
+
+
+def test_a_rotary_embedding_that_cannot_be_made_anew_is_not_known_to_be_the_same() -> None:
+    made = Rotary({"angles": ANGLES})
+    made.config = {}
+    assert _same_rotary(made, made) is False
+
+
+@pytest.mark.parametrize(
+    ("value", "alone"),
+    [
+        (1.0, True), (None, True), ({}, True), ({"factor": 2.0}, True), ({"full_attention": {"factor": 2.0}}, True),
+        ({"full_attention": {"llama_4_scaling_beta": 0.1}}, False), ({"factor": 2.0, "mscale": 1.0}, False),
+    ],
+)  # fmt: skip
+def test_which_settings_of_rope_turn_and_do_nothing_else(value: Any, alone: bool) -> None:
+    assert _turns_only(value) is alone

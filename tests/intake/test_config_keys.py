@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from unlearn_guard.errors import CheckpointError
+from unlearn_guard.intake import native
 from unlearn_guard.intake.config import _SIZES, check_config, check_no_code, code_notes, sections, text_config
 from unlearn_guard.records import FULL
 
@@ -265,3 +266,12 @@ def test_every_hostile_key_of_a_document_is_named_in_any_order() -> None:
     for keys in ([*HOSTILE], [*reversed(HOSTILE)]):
         found = check_no_code({key: HOSTILE[key] for key in keys}, "config.json")
         assert [each.where for each in found] == [f"config.json: {key}" for key in keys]
+
+
+@pytest.mark.parametrize("key", ["_kernel_size", "_Kernel_size", "_backend_number"])
+def test_a_private_key_whose_name_may_choose_code_is_not_taken_on_the_class_s_word(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "private_keys", lambda _: frozenset({key, "_width"}))
+    assert said(_width=1) == []
+    assert [where for where, *_ in said(**{key: 1})] == [key]

@@ -1,20 +1,19 @@
 """Parameters that are stored in several tensors: the bytes named for each are those that transformers loads."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from checkpoint_files import encode, write
-from edited import numbers
+from checkpoint_files import write
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.core_model_loading import Concatenate, Transpose, WeightConverter
 
 from unlearn_guard.errors import CheckpointError
-from unlearn_guard.intake import Blueprint, blueprint, compare, open_checkpoint, parameters, with_parameters
+from unlearn_guard.intake import blueprint, compare, open_checkpoint, with_parameters
+from unlearn_guard.intake.blueprint import _patterns
 from unlearn_guard.intake.intake import Intake
 from unlearn_guard.records import StoredTensor
 
@@ -90,44 +89,6 @@ def test_experts_of_two_dtypes_a_lost_one_and_one_of_another_shape_are_named(tmp
         assert len(caught.value.defects) == 1
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Blueprint:
-    return blueprint(write(tmp_path_factory.mktemp("llama")))
-
-
-def assembled(plan: Blueprint, folder: Path, operation: Any, *arrays: np.ndarray) -> list[StoredTensor]:
-    """The parameter `made` of these arrays, by one of transformers' operations."""
-    names = [f"part.{at}" for at in range(len(arrays))]
-    (write(folder) / "model.safetensors").write_bytes(
-        encode({name: numbers(array) for name, array in zip(names, arrays, strict=True)})
-    )
-    disk = open_checkpoint(folder).tensors
-    converter = WeightConverter(source_patterns=names, target_patterns="made", operations=[operation])
-    parts = [parameters._Part(tensor=each, converter=converter, pattern=each.name, renamed="made") for each in disk]
-    return parameters._assemble("made", parts, plan)
-
-
-def test_what_no_rows_can_show_stands_under_its_own_name(llama: Blueprint, tmp_path: Path) -> None:
-    plan = replace(llama, shapes={"made": (2, 4, 3)})
-    (found,) = assembled(plan, tmp_path, Transpose(1, 2), np.arange(24).reshape(2, 3, 4))
-    assert (found.name, found.shape, len(found.spans)) == ("made|part.0", (2, 3, 4), 1)
-
-
-def test_parts_side_by_side_are_compared_one_by_one(llama: Blueprint, tmp_path: Path) -> None:
-    """Joined along their rows' length no run of bytes is a row of the whole."""
-    plan = replace(llama, shapes={"made": (2, 5)})
-    found = assembled(plan, tmp_path, Concatenate(dim=1), np.zeros((2, 2)), np.ones((2, 3)))
-    assert [(each.name, each.shape) for each in found] == [("made|part.0", (2, 2)), ("made|part.1", (2, 3))]
-
-
-def test_rows_of_parts_that_differ_in_number_are_told_apart(llama: Blueprint, tmp_path: Path) -> None:
-    arrays = np.arange(6).reshape(3, 2), np.zeros((0, 2)), np.arange(6, 10).reshape(2, 2)
-    plan = replace(llama, shapes={"made": (5, 2)})
-    (found,) = assembled(plan, tmp_path, Concatenate(dim=0), *arrays)
-    assert torch.equal(read(found), torch.arange(10, dtype=torch.float32).reshape(5, 2))
-    assert len(found.spans) == 2
-
-
 @pytest.mark.parametrize("pattern", [r"block_sparse_moe\.old$", r"mlp\.old$"])
 def test_what_a_class_skips_is_skipped_by_either_name(tmp_path: Path, pattern: str) -> None:
     """A file's own name, or the one that transformers gives it."""
@@ -135,6 +96,62 @@ def test_what_a_class_skips_is_skipped_by_either_name(tmp_path: Path, pattern: s
     made["model.layers.0.block_sparse_moe.old"] = torch.zeros(1)
     save_file(made, tmp_path / "model.safetensors", metadata={"format": "pt"})
     plan = blueprint(tmp_path)
-    with_parameters(open_checkpoint(tmp_path), replace(plan, ignorable=parameters._patterns([pattern])))
+    with_parameters(open_checkpoint(tmp_path), replace(plan, ignorable=_patterns([pattern])))
     with pytest.raises(CheckpointError, match=r"moe\.old': found a tensor of shape \[1\]"):
         with_parameters(open_checkpoint(tmp_path), plan)
+
+
+GATE, KEYS = "model.L_module.layers.0.mlp.gate_up_proj.weight", "model.H_module.layers.0.attn.gqkv_proj.weight"
+MADE = {
+    GATE: [f"model.L_module.layers.0.mlp.{name}_proj.weight" for name in ("gate", "up")],
+    KEYS: [f"model.H_module.layers.0.self_attn.{name}_proj.weight" for name in ("gate", "q", "k", "v")],
+}
+
+
+@pytest.fixture(scope="module")
+def hrm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fused on disk, several parameters in the model."""
+    return saved(tmp_path_factory.mktemp("hrm"), "hrm_text")
+
+
+@pytest.mark.parametrize("stored", MADE)
+def test_a_tensor_of_several_parameters_is_seen_in_each(hrm: Path, tmp_path: Path, stored: str) -> None:
+    base = opened(hrm)
+    made = load_file(hrm / "model.safetensors")
+    rows = len(made[stored]) // len(MADE[stored])
+    for at, name in enumerate(MADE[stored]):
+        edited = {**made, stored: made[stored].clone()}
+        edited[stored][at * rows + rows - 1, -1] += 1
+        assert compare(base, opened(write_tensors(hrm, tmp_path / str(at), edited))).changed == (name,)
+
+
+@pytest.mark.parametrize("stored", MADE)
+def test_without_its_tensor_each_of_several_parameters_is_missing(hrm: Path, tmp_path: Path, stored: str) -> None:
+    made = {name: tensor for name, tensor in load_file(hrm / "model.safetensors").items() if name != stored}
+    with pytest.raises(CheckpointError) as caught:
+        opened(write_tensors(hrm, tmp_path / "x", made))
+    assert [each.where for each in caught.value.defects] == [f"tensor '{name}'" for name in sorted(MADE[stored])]
+    assert {each.found for each in caught.value.defects} == {"nothing"}
+
+
+def test_a_tensor_of_several_parameters_with_too_few_rows_is_one_defect(hrm: Path, tmp_path: Path) -> None:
+    made = load_file(hrm / "model.safetensors")
+    made[KEYS] = made[KEYS][:-4].clone()
+    with pytest.raises(CheckpointError) as caught:
+        opened(write_tensors(hrm, tmp_path / "x", made))
+    assert [each.where for each in caught.value.defects] == [f"tensor '{MADE[KEYS][0]}'"]
+
+
+def test_a_parameter_that_two_tensors_make_is_refused(hrm: Path, tmp_path: Path) -> None:
+    """Which of them is loaded would depend on the order of names."""
+    made = load_file(hrm / "model.safetensors")
+    made[MADE[KEYS][2]] = made[KEYS][:1].expand(16, -1).clone()
+    with pytest.raises(CheckpointError, match=r"k_proj\.weight': found two tensors that become it, the second '"):
+        opened(write_tensors(hrm, tmp_path / "x", made))
+
+
+def write_tensors(like: Path, folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    """The same directory with these tensors."""
+    shutil.copytree(like, folder, dirs_exist_ok=True)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder

@@ -1,5 +1,6 @@
 """Headers: what safetensors accepts we read alike, what is broken is a CheckpointError and nothing else."""
 
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from unlearn_guard.errors import CheckpointError
-from unlearn_guard.intake.header import LONGEST, Span, read_header
+from unlearn_guard.intake.header import LONGEST, MOST_ELEMENTS, Span, _overflows, read_header
 
 TWO = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 
@@ -175,3 +176,27 @@ def test_the_library_s_own_files_are_accepted() -> None:
 def test_a_file_that_goes_before_it_is_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"gone\.safetensors: found it cannot be read \(No such file"):
         read_header(tmp_path / "gone.safetensors")
+
+
+def test_a_file_that_ends_while_it_is_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut short by somebody else between the look at its size and the reading."""
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(save({"a": np.zeros(4, np.float32)}))
+
+    class Cut(io.BytesIO):
+        def seek(self, offset: int, whence: int = 0) -> int:
+            return super().seek(offset, whence) + (1000 if whence == 2 else 0)
+
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(size)[: 8 if size == 8 else 5]
+
+    raw = path.read_bytes()
+    monkeypatch.setattr(Path, "open", lambda *_, **__: Cut(raw))
+    with pytest.raises(CheckpointError, match="a file that ended after 13 bytes"):
+        read_header(path)
+
+
+def test_no_shape_within_the_bound_overflows() -> None:
+    assert _overflows([]) is False
+    assert _overflows([MOST_ELEMENTS]) is False
+    assert _overflows([MOST_ELEMENTS, 2]) is True

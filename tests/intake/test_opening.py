@@ -135,7 +135,9 @@ def test_pickles_and_code_are_named_and_never_opened(sound: Path, refused) -> No
 
 def test_an_adapter_is_no_model(sound: Path, refused) -> None:
     (sound / "adapter_config.json").write_text("{}")
-    refused(sound, "adapter_config.json", "merge_and_unload")
+    (sound / "model.safetensors").unlink()
+    error = refused(sound, "adapter_config.json", "merge_and_unload")
+    assert "delete this file" not in str(error)
 
 
 def test_safetensors_of_other_names_are_noted_or_missed(sound: Path, refused) -> None:

@@ -95,3 +95,15 @@ def test_a_broken_tokenizer_is_refused_even_where_none_is_wanted(sound: Path, tm
     broken = Path(shutil.copytree(sound, tmp_path / "broken"))
     (broken / "tokenizer.json").write_text("{")
     refused(broken, "tokenizer.json", tokenizer=False)
+
+
+def test_of_two_vocabularies_the_one_that_is_read_is_named(sound: Path, lacking) -> None:
+    (sound / "tokenizer.json").unlink()
+    for name in ("tokenizer.model", "tekken.json"):
+        (sound / name).write_bytes(b"")
+    lacking("sentencepiece", "google.protobuf", "mistral_common")
+    with pytest.raises(
+        CheckpointError, match="read with sentencepiece and protobuf, which are not installed"
+    ) as caught:
+        packages.assert_packages(sound)
+    assert [each.where for each in caught.value.defects] == ["tokenizer.model"]

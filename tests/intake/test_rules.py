@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from tokenizers.decoders import ByteLevel
 
-from unlearn_guard.intake.rules import acting
+from unlearn_guard.intake.rules import _adds_nothing, acting
 
 TEXTS = ("", "a", " a", "ab ab", "ba  ba ", "<s>ab", "ab<s> b", "\nab\t")
 ALPHABET = pre_tokenizers.ByteLevel.alphabet()
@@ -127,3 +127,11 @@ def test_rules_of_rules_are_read_one_after_another(kind: str) -> None:
     assert _steps(None) == []
     assert _steps({"type": "Sequence"}) == [{"type": "Sequence"}]
     assert _steps({"type": "Other", kind: [one]}) == [{"type": "Other", kind: [one]}]
+
+
+@pytest.mark.parametrize("changed", ["single", "pair"])
+def test_a_template_adds_nothing_where_neither_form_does(changed: str) -> None:
+    texts = [{"Sequence": {"id": name}} for name in "AB"]
+    step = {"type": "TemplateProcessing", "single": texts[:1], "pair": texts}
+    assert _adds_nothing(step)
+    assert not _adds_nothing({**step, changed: [{"SpecialToken": {"id": "<s>"}}, *step[changed]]})

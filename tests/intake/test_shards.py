@@ -83,3 +83,14 @@ def test_a_missing_shard_says_how_many_tensors_it_held(tmp_path: Path, refused) 
     shard(write(tmp_path / "x"), weights(), 2)
     (tmp_path / "x" / "model-00002-of-00002.safetensors").unlink()
     refused(tmp_path / "x", f"'model-00002-of-00002.safetensors': found no such file; expected 10 tensors by {INDEX}")
+
+
+@pytest.mark.parametrize(("metadata", "found"), [(None, "nothing"), ({"metadata": [1]}, r"\[1\]")])
+def test_an_index_without_metadata_says_what_stands_there(
+    sound: Path, refused, metadata: dict | None, found: str
+) -> None:
+    shard(sound, weights(), 2)
+    index = json.loads((sound / INDEX).read_text())
+    del index["metadata"]
+    (sound / INDEX).write_text(json.dumps({**index, **(metadata or {})}))
+    refused(sound, f"metadata: found {found}; expected an object")

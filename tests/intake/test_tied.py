@@ -11,6 +11,7 @@ from checkpoint_files import weights, write
 
 from unlearn_guard.errors import CheckpointError
 from unlearn_guard.intake import Blueprint, blueprint, open_checkpoint, parameters, with_parameters
+from unlearn_guard.intake.blueprint import _patterns
 
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 TIED = {"tie_word_embeddings": True}
@@ -70,17 +71,17 @@ def test_what_is_tied_to_something_stored_is_not_absent(
 
 
 def test_what_a_class_does_without_is_not_absent(llama: Blueprint) -> None:
-    plan = replace(llama, shapes={"a.bias": (1,), "a.weight": (1,)}, optional=parameters._patterns([r"\.bias$"]))
+    plan = replace(llama, shapes={"a.bias": (1,), "a.weight": (1,)}, optional=_patterns([r"\.bias$"]))
     assert [each.where for each in parameters._absent({}, plan)] == ["tensor 'a.weight'"]
 
 
 def test_what_a_class_skips_is_not_left_over(llama: Blueprint, tmp_path: Path) -> None:
     folder = write(tmp_path, {**weights(), "old.bias": ("F32", (1,), bytes(4))})
-    plan = replace(llama, ignorable=parameters._patterns({"^old"}))
+    plan = replace(llama, ignorable=_patterns({"^old"}))
     assert with_parameters(open_checkpoint(folder), plan).copies == ()
     with pytest.raises(CheckpointError, match=r"'old\.bias': found a tensor of shape \[1\] in model\.safetensors"):
         with_parameters(open_checkpoint(folder), llama)
-    assert parameters._patterns(None) == ()
+    assert _patterns(None) == ()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def walked(raw: bytes) -> str:
         (b"\x82\x01\x01a", ""),  # field 16: a tag of two bytes
         (b"\x08\xff\xff\x03", ""),
         (b"\x09" + bytes(8), ""),
+        (b"\x09" + b"\x07" * 8, ""),
         (b"\x09" + bytes(7), "a file cut short at 8 bytes"),
         (b"\x09" + bytes(8) + b"\x08\x01", ""),
         (b"\x0d" + bytes(4), ""),

@@ -1,6 +1,7 @@
 """Open a checkpoint safely: nothing of it is executed, every defect is named, every byte that counts is hashed."""
 
 from unlearn_guard.intake.answering import padding_ids
+from unlearn_guard.intake.blueprint import Blueprint, blueprint
 from unlearn_guard.intake.deployed import cleans_up, open_tokenizer
 from unlearn_guard.intake.difference import Difference, assert_comparable, assert_reads_alike, compare
 from unlearn_guard.intake.folder import FileState, is_small_text, may_run
@@ -10,7 +11,7 @@ from unlearn_guard.intake.judged import assert_judged, other_bytes
 from unlearn_guard.intake.manifest import Manifest
 from unlearn_guard.intake.opening import open_checkpoint
 from unlearn_guard.intake.packages import assert_packages
-from unlearn_guard.intake.parameters import Blueprint, blueprint, with_parameters
+from unlearn_guard.intake.parameters import with_parameters
 from unlearn_guard.intake.sealing import file_digests, write_release
 from unlearn_guard.intake.tokenizer import Tokenizer
 from unlearn_guard.intake.updates import Update

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import Defect
+from unlearn_guard.intake.blueprint import config_errors
 from unlearn_guard.intake.computed import same_number
 from unlearn_guard.intake.defects import listed, refusal, shown
 from unlearn_guard.intake.deployed import open_tokenizer
 from unlearn_guard.intake.intake import Intake
-from unlearn_guard.intake.parameters import config_errors
 
 FILE = "generation_config.json"
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from unlearn_guard.errors import Defect
+from unlearn_guard.intake.blueprint import Blueprint, blueprint
 from unlearn_guard.intake.config import HISTORY
 from unlearn_guard.intake.defects import listed, shown
 from unlearn_guard.intake.intake import Intake
 from unlearn_guard.intake.named_keys import is_read
-from unlearn_guard.intake.parameters import Blueprint, blueprint
 
 NOT_SHAPING = frozenset(
     {

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import Defect
+from unlearn_guard.intake.blueprint import blueprint
 from unlearn_guard.intake.defects import listed, plain, refusal, shown
 from unlearn_guard.intake.intake import Intake
 from unlearn_guard.intake.packages import advice, assert_packages
-from unlearn_guard.intake.parameters import blueprint
 from unlearn_guard.intake.rules import acting
 
 FIX = "Copy base's tokenizer files: a deployed model must see the ids that were scored."
