@@ -156,6 +156,30 @@ def test_inputs_that_the_model_would_add_are_refused(tmp_path: Path) -> None:
         opened(folder, candidate)
 
 
+@pytest.mark.parametrize(
+    ("family", "section", "key"),
+    [
+        ("llama", None, "_attn_implementation"),
+        ("qwen3", None, "attn_implementation"),
+        ("gemma3", "text_config", "_attn_implementation"),
+    ],
+)
+@pytest.mark.parametrize("attention", ["flash_attention_2", "flash_attention_3", "flex_attention"])
+def test_an_attention_that_does_not_run_here_is_a_way_to_compute_and_no_defect(
+    family: str, section: str | None, key: str, attention: str, tmp_path: Path
+) -> None:
+    folder, candidate = pair(family, tmp_path)
+    expected = deployed(candidate)
+    for each in (folder, candidate):
+        inner = {**json.loads((each / "config.json").read_text()).get(section, {}), key: attention}
+        edit(each / "config.json", **({section: inner} if section else inner))
+    base, intake = opened(folder, candidate)
+    (note,) = (each for each in intake.notes if "attention of" in each)
+    assert f"'{attention}'" in note
+    assert_quantizable(intake.checkpoint.path, intake.location, ["full", "nf4"])
+    assert guarded(Full().load(intake.checkpoint, FP32), base) == pytest.approx(expected, abs=2e-4)
+
+
 def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **changes}))
 

@@ -7,13 +7,15 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unlearn_guard import __version__
 from unlearn_guard.errors import UsageError
 from unlearn_guard.records import Environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
 _LIBRARIES = (
@@ -33,6 +35,8 @@ _LIBRARIES = (
 )
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
+EVERYWHERE = ("eager", "sdpa")
+"""Attentions that need no package and no GPU."""
 
 
 def versions() -> dict[str, str]:
@@ -87,6 +91,29 @@ def choose_dtype(wanted: str, device: str) -> "torch.dtype":
 def device_map(device: str) -> str:
     """What accelerate is told: everything on the CPU, or spread over the CUDA devices there are."""
     return "cpu" if device == "cpu" else "auto"
+
+
+def with_attention(config: Any) -> Any:
+    """A loaded config in which transformers chooses the attention, where it names one that does not run everywhere.
+
+    How attention is computed is no part of a model: a GPU's kernel, whose package may be missing here, gives what the
+    plain one gives but for rounding. And where the package is missing transformers may fetch a kernel, which is code.
+    """
+    if names_other_attention(config):
+        config._attn_implementation = None  # of the configs inside it, too
+    return config
+
+
+def names_other_attention(config: Any) -> bool:
+    """Whether a loaded config, or one inside it, names an attention that does not run everywhere."""
+    return any(each._attn_implementation not in (None, *EVERYWHERE) for each in _configs(config))
+
+
+def _configs(config: Any) -> "Iterator[Any]":
+    yield config
+    for name in config.sub_configs:
+        if (inner := getattr(config, name, None)) is not None:
+            yield from _configs(inner)
 
 
 def seed_everything(seed: int) -> None:

@@ -6,7 +6,15 @@ import pytest
 
 from unlearn_guard.errors import CheckpointError
 from unlearn_guard.intake import native
-from unlearn_guard.intake.config import _SIZES, check_config, check_no_code, code_notes, sections, text_config
+from unlearn_guard.intake.config import (
+    _SIZES,
+    attention_notes,
+    check_config,
+    check_no_code,
+    code_notes,
+    sections,
+    text_config,
+)
 from unlearn_guard.records import FULL
 
 SOUND: dict[str, Any] = {"model_type": "llama", "vocab_size": 32}
@@ -137,6 +145,9 @@ def test_kernels_inside_transformers_may_be_named(key: str) -> None:
         "flex_attention",
     ):
         assert said(**{key: value}) == []
+    assert attention_notes({**SOUND, key: "sdpa"}) == attention_notes({**SOUND, key: None}) == ()
+    (note,) = attention_notes({**SOUND, "text_config": {key: "flash_attention_2"}, "vision_config": {key: "eager"}})
+    assert note.startswith("config.json: asks for the attention of 'flash_attention_2', which")
     for value in ("grouped_mm", "paged|eager", "a/b", "", [], {}):
         assert [where for where, _, _ in said(**{key: value})] == [key]
     for value in (None, "eager", "grouped_mm", "batched_mm"):

@@ -130,7 +130,7 @@ def raising(error: Exception) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("error", "fix"),
     [
-        (ImportError("no flash_attn"), "Install what it asks for, or delete the key"),
+        (ImportError("no timm"), "Install what it asks for."),
         (ZeroDivisionError("by zero"), "Mend the config, or install a transformers release"),
         (AssertionError("padding"), "Mend the config"),
         (OSError("no file"), "Mend the config"),

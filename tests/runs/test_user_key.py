@@ -104,7 +104,13 @@ def test_links_folders_and_pipes_are_refused(store, tmp_path, monkeypatch):
 def test_a_key_of_somebody_else_is_refused(store, monkeypatch):
     user_key(store)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(UsageError, match="one of yours"):
+    with pytest.raises(UsageError, match=f"found a file of user {os.getuid()}; expected one of yours") as caught:
+        user_key(store)
+    assert f"`sudo chown {os.getuid() + 1} {own_path()}`" in str(caught.value)
+    assert "Remove it: the next command makes another" in str(caught.value)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fstat", lambda _: os.stat_result([0o100600, 0, 0, 1, 1000, 0, 32, 0, 0, 0]))
+    with pytest.raises(UsageError, match="run this as user 1000, without sudo"):
         user_key(store)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unlearn_guard.environment import with_attention
 from unlearn_guard.errors import CheckpointError, Defect
 from unlearn_guard.intake.defects import refusal, shown
 
@@ -39,13 +40,13 @@ def blueprint(config_dir: Path) -> Blueprint:
     try:
         config = AutoConfig.from_pretrained(str(config_dir), trust_remote_code=False, local_files_only=True)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_config(with_attention(config), trust_remote_code=False)
     except config_errors() as error:
         found = f"a config that transformers refuses ({type(error).__name__}: {shown(str(error))})"
         expected = "a causal language model that transformers implements"
         fix = "Mend the config, or install a transformers release that knows the model."
         if isinstance(error, ImportError):
-            fix = "Install what it asks for, or delete the key that does: without `_attn_implementation` any will do."
+            fix = "Install what it asks for."
         defect = Defect(where="config.json", found=found, expected=expected, fix=fix)
         raise CheckpointError("No model can be built from config.json", [defect]) from error
     _assert_one_way_to_count(model)

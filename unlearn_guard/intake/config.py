@@ -9,16 +9,17 @@ that reach code or other files are refused wherever they stand.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from unlearn_guard.environment import EVERYWHERE
 from unlearn_guard.errors import CheckpointError, Defect
 from unlearn_guard.intake import native
 from unlearn_guard.intake.defects import listed, shown
 from unlearn_guard.records import FULL
 
+_ATTENTION_KEYS = ("_attn_implementation", "attn_implementation")
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
 _EXPERTS = ("eager", "grouped_mm", "batched_mm")
 IMPLEMENTATIONS: Mapping[str, tuple[str, ...]] = {
-    "_attn_implementation": _ATTENTION,
-    "attn_implementation": _ATTENTION,
+    **dict.fromkeys(_ATTENTION_KEYS, _ATTENTION),
     "_experts_implementation": _EXPERTS,
     "experts_implementation": _EXPERTS,
 }
@@ -191,6 +192,15 @@ def code_notes(config: Mapping[str, Any]) -> tuple[str, ...]:
         f"config.json: auto_map names code of the checkpoint ({listed(sorted(named))}), which was never run: "
         f"what is judged is transformers' own class for {own}, as loaded without trust_remote_code",
     )
+
+
+def attention_notes(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a config that passed names to compute attention with, where it is not what the guard computes with."""
+    named = {str(section[key]) for _, section in sections(config) for key in _ATTENTION_KEYS if section.get(key)}
+    if not (others := sorted(named - {*EVERYWHERE})):
+        return ()
+    how = "which the guard leaves to transformers: it is a way to compute the same, not part of the model"
+    return (f"config.json: asks for the attention of {listed(others)}, {how}",)
 
 
 def sections(document: Mapping[str, Any], path: str = "config.json") -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect
-from unlearn_guard.intake.config import HISTORY, check_config, check_no_code, code_notes, text_config
+from unlearn_guard.intake.config import HISTORY, attention_notes, check_config, check_no_code, code_notes, text_config
 from unlearn_guard.intake.defects import gather, listed, refusal, shown
 from unlearn_guard.intake.documents import read_document
 from unlearn_guard.intake.folder import Folder, left_out_notes, read_folder
@@ -139,7 +139,8 @@ def _read(folder: Folder, precision: str, wanted: bool) -> _Contents:
         located, about_weights = read_weights(folder)
     if defects or tokenizer is None:
         raise CheckpointError(f"{len(defects)} defect{'s' if len(defects) != 1 else ''}", defects)
-    notes = (*code_notes(config), *_beyond(tokenizer), *about_weights, *about_manifest, *left_out_notes(folder))
+    about_config = (*code_notes(config), *attention_notes(config))
+    notes = (*about_config, *_beyond(tokenizer), *about_weights, *about_manifest, *left_out_notes(folder))
     return _Contents(
         config=config, generation=generation, tokenizer=tokenizer, manifest=manifest, located=located, notes=notes
     )

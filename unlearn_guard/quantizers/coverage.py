@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from unlearn_guard.environment import with_attention
 from unlearn_guard.errors import Defect, UsageError
 from unlearn_guard.quantizers.protocol import largest_group
 
@@ -64,7 +65,7 @@ def _of_config(checkpoint: Path, config: bytes) -> Coverage:  # noqa: ARG001 - t
 
     found = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False, local_files_only=True)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(found, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(with_attention(found), trust_remote_code=False)
     return coverage_of(model)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from unlearn_guard.environment import with_attention
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers.coverage import Coverage, linear_shapes, named
 from unlearn_guard.quantizers.protocol import Placement
@@ -94,11 +95,15 @@ def load_model(
     transformers fills a parameter that it does not find, or finds in another shape, with random numbers. Only those
     in `elsewhere` may be missing, and all of them must be: the caller has their values. QuantizationError otherwise.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
+        config = options.pop("config", None)
+        if config is None:
+            config = AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
         model, report = AutoModelForCausalLM.from_pretrained(
             path,
+            config=with_attention(config),
             dtype=placement.dtype,
             device_map=placement.device_map,
             trust_remote_code=False,

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from unlearn_guard.environment import names_other_attention
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.processes.children import end_with_parent, keep_safe
 from unlearn_guard.quantizers.protocol import SHORTEST
@@ -79,7 +80,7 @@ def _quantize(method: str, source: str, out: str, texts: tuple[str, ...], group:
 def _run(method: str, source: str, out: str, texts: tuple[str, ...], group: int, device: str) -> Log:
     from gptqmodel import BACKEND, GPTQModel, QuantizeConfig
     from gptqmodel.quantization import FORMAT, METHOD
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     awq = method == "awq"
     config = QuantizeConfig(
@@ -96,7 +97,9 @@ def _run(method: str, source: str, out: str, texts: tuple[str, ...], group: int,
     short = [len(row["input_ids"]) for row in rows if len(row["input_ids"]) < SHORTEST]
     if short:
         raise ValueError(f"{len(short)} of {len(rows)} calibration texts have fewer than {SHORTEST} tokens")
-    model = GPTQModel.load(source, config, device=device, trust_remote_code=False)
+    named = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+    plain = {"attn_implementation": "eager"} if names_other_attention(named) else {}
+    model = GPTQModel.load(source, config, device=device, trust_remote_code=False, **plain)
     # On CPU the automatic choice refuses; with CUDA it is the fast one.
     cpu_backend = BACKEND.AWQ_TORCH if awq else BACKEND.GPTQ_TORCH
     used = _count_used(model)

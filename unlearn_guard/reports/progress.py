@@ -81,7 +81,7 @@ class TrainingBar(_Live):
 
     def begin(self, text: str) -> None:
         """What begins, in words."""
-        self._told = 0
+        self._told, self._losses = 0, ""
         self._bars.reset(self._task, description=text, total=None, losses="")
         self._say(text)
 

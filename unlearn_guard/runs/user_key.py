@@ -5,6 +5,7 @@ It lies outside the store, which may be shared, or restored by a CI cache: whoev
 
 import os
 import secrets
+import shlex
 import stat
 import tempfile
 from pathlib import Path
@@ -89,13 +90,22 @@ def _read(path: Path, fix: str) -> bytes:
         if not stat.S_ISREG(held.st_mode):
             raise _refused(path, "no plain file", "a plain file", fix)
         if held.st_uid != os.geteuid():
-            raise _refused(path, f"a file of user {held.st_uid}", f"one of yours, user {os.geteuid()}", fix)
+            found, expected = f"a file of user {held.st_uid}", f"one of yours, user {os.geteuid()}"
+            raise _refused(path, found, expected, _whose(path, held.st_uid) + fix)
         if held.st_mode & 0o077:
             found, first = f"mode {stat.S_IMODE(held.st_mode):04o}", "If nobody else has read it: `chmod 600`. "
             raise _refused(path, found, "0600: nobody else may read or write it", first + fix)
         return os.read(handle, _LARGEST + 1)
     finally:
         os.close(handle)
+
+
+def _whose(path: Path, owner: int) -> str:
+    """What to do where the key is one's own, but for `sudo`. A stranger's must not be taken over."""
+    if os.geteuid() == 0:
+        return f"If it is yours: run this as user {owner}, without sudo. "
+    command = f"sudo chown {os.geteuid()} {shlex.quote(str(path))}"
+    return f"If you made it yourself, with sudo or in a container: `{command}`. "
 
 
 def _refused(path: Path, found: str, expected: str, fix: str) -> UsageError:
