@@ -30,9 +30,10 @@ def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> Ex
     from unlearn_guard.runs.earlier import retracted
 
     with retracted(junitxml):
-        with chatter_to(Path(os.devnull)):  # torch and what it loads print as soon as they are imported
+        # torch and what it loads print as soon as they are imported, and later: `check` has a log for that
+        with Bars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars, chatter_to(Path(os.devnull)):
             from unlearn_guard.checking.pipeline import check
-        with Bars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars:
+
             run, directory = check(request, bars)
     render(run, Console(), directory)
     if request.release is not None:
@@ -120,10 +121,10 @@ def attribute_command(
     from unlearn_guard.environment import choose_device, choose_dtype, device_map
     from unlearn_guard.quantizers.protocol import Placement
 
-    intake = open_sealed(model, tokenizer=asked["suite"] is not None)  # pairs may be token ids
-    chosen = choose_device(device)
-    placement = Placement(device_map=device_map(chosen), dtype=choose_dtype(dtype, chosen))
     with chatter_to(Path(os.devnull)):
+        intake = open_sealed(model, tokenizer=asked["suite"] is not None)  # pairs may be token ids
+        chosen = choose_device(device)
+        placement = Placement(device_map=device_map(chosen), dtype=choose_dtype(dtype, chosen))
         task, scores, share = attribute_model(intake, placement, faithful=faithful, **asked)
     write_scores(out, scores, subject=intake.checkpoint.digest, task=task)
     found = scores.edge_scores(subject=intake.checkpoint.digest, task=task)

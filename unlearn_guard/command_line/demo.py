@@ -49,7 +49,7 @@ def _one(name: str, out: Path, console: Console) -> Run:
         console.print(f"building {name} ...")
         with chatter_to(Path(os.devnull)):
             build(name, candidate)
-    with Bars(Console(file=terminal(sys.stderr))) as bars:
+    with Bars(Console(file=terminal(sys.stderr))) as bars, chatter_to(Path(os.devnull)):
         request = Request(
             checkpoint=str(candidate), thresholds="organism", out=out / "runs" / name, replace=True
         )  # the demo's own

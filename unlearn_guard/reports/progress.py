@@ -1,10 +1,21 @@
 """What a user sees while a run measures: one bar for the steps, one for the questions of the present step."""
 
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from unlearn_guard.reports import wording
 
@@ -19,12 +30,16 @@ class _Live:
         self._console = console
         self._bars = Progress(
             label,
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=14),
             MofNCompleteColumn(),
             *beside,
             TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
             console=console,
             transient=True,
+            # Else what a library prints is caught above the descriptors, which lead to a log, and drawn over the bars.
+            redirect_stdout=False,
+            redirect_stderr=False,
             disable=not console.is_terminal,
         )
 
@@ -43,15 +58,22 @@ class _Live:
             self._console.print(text, markup=False, highlight=False)
 
 
-class Bars(_Live):
-    """Two bars on a terminal; elsewhere one plain line when a step begins."""
+_TOLD_EVERY = 30.0
+"""Seconds between two plain lines about one step."""
 
-    def __init__(self, console: Console) -> None:
+
+class Bars(_Live):
+    """Two bars on a terminal; elsewhere a plain line when a step begins, and one every half minute while it lasts."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console, TextColumn("{task.description:<34}"))
         self._run = self._bars.add_task("check", total=None)
         self._step = self._bars.add_task("", total=None)
         self._begun = 0
         self._steps: int | None = None
+        self._text = ""
+        self._clock = clock
+        self._start = self._step_start = self._told = clock()
 
     def plan(self, steps: int) -> None:
         """How many steps there will be."""
@@ -63,11 +85,29 @@ class Bars(_Live):
         self._begun += 1
         self._bars.update(self._run, completed=self._begun - 1)
         self._bars.reset(self._step, description=text, total=None)
-        self._say(f"[{self._begun}{f'/{self._steps}' if self._steps else ''}] {text}")
+        self._text = text
+        self._step_start = self._told = self._clock()
+        self._tell("")
 
     def advance(self, done: int, of: int) -> None:
         """How far the step is."""
         self._bars.update(self._step, completed=done, total=of)
+        now = self._clock()
+        if 0 < done < of and now - self._told >= _TOLD_EVERY:
+            self._told = now
+            left = (now - self._step_start) * (of - done) / done
+            self._tell(f": {done} of {of}, about {_clocked(left)} left")
+
+    def _tell(self, more: str) -> None:
+        """`[3/14 0:42] score base at nf4`: which step of how many, after what time."""
+        of = f"/{self._steps}" if self._steps else ""
+        self._say(f"[{self._begun}{of} {_clocked(self._clock() - self._start)}] {self._text}{more}")
+
+
+def _clocked(seconds: float) -> str:
+    """`0:42`, `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
 class TrainingBar(_Live):
