@@ -57,7 +57,7 @@ def near(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, names, n=2)
     if close:
         return f"Did you mean {' or '.join(close)}?"
-    return f"Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""
+    return f"Known: {', '.join(names)}." if 0 < len(names) <= 24 else ""
 
 
 class GuardError(Exception):

@@ -46,6 +46,16 @@ def precisions() -> Mapping[str, EntryPoint]:
     return found
 
 
+def about(entry: EntryPoint) -> str:
+    """The first line of what our own quantizer's file says of itself, which is not run; of a third party's, whose."""
+    module = entry.module.rpartition(".")[2]
+    path = Path(__file__).parent / "quantizers" / f"{module}.py"
+    if entry.module != f"{__package__}.quantizers.{module}" or not path.is_file():
+        return f"by {_origin(entry)}"
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0].rstrip(".")
+
+
 def quantizer(name: str) -> "Quantizer":
     """The quantizer of this precision, loaded now. Raises PluginError with near names, or naming a broken plug-in."""
     known = precisions()

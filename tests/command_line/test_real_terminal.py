@@ -22,7 +22,9 @@ def on_a_terminal(environment: dict[str, str], tmp_path: Path) -> Callable[..., 
     def run(*arguments: str | Path) -> tuple[int, str]:
         ours, theirs = pty.openpty()
         words = [sys.executable, "-m", "unlearn_guard", *map(str, arguments)]
-        variables = {name: each for name, each in environment.items() if name != "NO_COLOR"} | {"TERM": "xterm-256color"}
+        variables = {name: each for name, each in environment.items() if name != "NO_COLOR"} | {
+            "TERM": "xterm-256color"
+        }
         command = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=variables, cwd=tmp_path)
         os.close(theirs)
         drawn = b""

@@ -10,9 +10,9 @@ from tests.oracles.made_scores import made_limit, made_run, made_scores
 from unlearn_guard.reports.terminal import render
 
 
-def printed(run, directory=None, **console):
+def printed(run, directory=None, *, verbose=True, measured=True, **console):
     file = io.StringIO()
-    render(run, Console(file=file, **{"width": 80, **console}), directory)
+    render(run, Console(file=file, **{"width": 80, **console}), directory, verbose=verbose, measured=measured)
     return file.getvalue()
 
 
@@ -35,6 +35,8 @@ def test_what_did_not_pass_comes_first_with_its_next_step():
     assert order == sorted(order)
     assert len(re.findall("limit from: a test", text)) == 2  # where the other comes from does not help to measure it
     assert text.index("Checks") < text.index("limit from") < text.index("Scores")
+    short = printed(mixed(), verbose=False)
+    assert [short.count(word) for word in ("limit from: a test", "Checks", "Scores", "Stages")] == [2, 0, 0, 0]
     assert "FAILED: 1 broken" in text
 
 
@@ -104,3 +106,42 @@ def test_what_was_never_measured_is_one_row_and_one_step():
 def test_a_long_name_does_not_push_the_verdict_away():
     run = made_run(limits=(made_limit("forget_drop", task="x" * 10_000, at_least=0.3),))[0]
     assert len(printed(run)) < 4_000
+
+
+def test_the_short_form_is_a_sentence_the_properties_and_what_did_not_hold():
+    text = printed(mixed(), Path("/tmp/runs/x"), verbose=False)
+    assert "This model must not be released under the policy thresholds.yaml" in " ".join(text.split())
+    assert re.search(r"(?m)^forgetting +passed +1 of 1 limits held$", text)
+    assert re.search(r"(?m)^permanence +FAILED +0 of 2 limits held$", text)
+    assert "forget_drop[forget_task-full]" not in text, "what passed is a count"
+    assert text.splitlines()[-2:] == ["Report: /tmp/runs/x/report.html", "Run directory: /tmp/runs/x"]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_name_is_split_where_it_fits_a_line(width):
+    limits = tuple(made_limit("forget_drop", precision=each, at_least=0.99) for each in ("full", "nf4"))
+    run = made_run(limits=limits, scores=made_scores(forget_nf4=21))[0]
+    lines = printed(run, verbose=False, width=width).splitlines()
+    for check in run.verdict.checks:
+        assert any(check.id in line for line in lines)
+    assert max(map(len, lines)) <= width
+
+
+def test_times_of_stages_are_told_by_the_command_that_measured():
+    assert "whole run" in printed(made_run()[0])
+    assert "whole run" not in printed(made_run()[0], measured=False)
+
+
+def test_colours_stand_out_on_black_and_on_white():
+    """3 : 1, what WCAG asks of large text and of what is not text; the words say the same."""
+    from unlearn_guard.reports.terminal import _STYLES
+
+    def luminance(colour):
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    for style in _STYLES.values():
+        light = luminance(style.rpartition(" ")[2])
+        assert (light + 0.05) / 0.05 >= 3
+        assert 1.05 / (light + 0.05) >= 3

@@ -1,6 +1,6 @@
 """`check`, from the two checkpoints to the run directory: the stages in their order.
 
-    read the policy -> open candidate and base -> settle base, suite, precisions -> render the suite
+    look at all that is cheap -> open candidate and base -> settle base, suite, precisions -> render the suite
     -> resolve the policy -> quantize and score both -> ask a sample in other dtypes -> attribute both
     -> compare weights -> derive -> judge -> write the run -> report
 
@@ -15,12 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unlearn_guard.checking.bench import Bench
-from unlearn_guard.checking.checkpoints import assert_precisions, open_others, open_retrained, open_sealed
+from unlearn_guard.checking.checkpoints import open_others, open_retrained, open_sealed
 from unlearn_guard.checking.deployed_items import assert_same_ids
 from unlearn_guard.checking.erasure import PRECISIONS, Attributed, Erasure
 from unlearn_guard.checking.other_dtypes import Elsewhere
+from unlearn_guard.checking.policy_seal import Held, assert_items, assert_rule, read_seal
+from unlearn_guard.checking.preflight import never_measured, preflight
 from unlearn_guard.checking.progress import Progress, Silent, Stopwatch
-from unlearn_guard.checking.request import Request, Settled, assert_new, settle
+from unlearn_guard.checking.request import Request, Settled, settle
 from unlearn_guard.checking.weighing import weigh
 from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
 from unlearn_guard.errors import MeasurementError, UsageError
@@ -35,7 +37,7 @@ from unlearn_guard.judging.draft import PolicyDraft
 from unlearn_guard.judging.gate import judge
 from unlearn_guard.judging.knowing import unknown
 from unlearn_guard.judging.lint import policy_warnings, suite_warnings
-from unlearn_guard.judging.thresholds import read_policy, resolve
+from unlearn_guard.judging.thresholds import resolve
 from unlearn_guard.processes.chatter import chatter_to
 from unlearn_guard.quantizers.protocol import SHORTEST, Calibration, Placement
 from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
@@ -50,7 +52,7 @@ from unlearn_guard.scoring.calibration import calibration_texts
 from unlearn_guard.scoring.chat import Chat
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.questions import Rendered
-from unlearn_guard.scoring.suites import load_suite
+from unlearn_guard.scoring.suites import Suite, load_suite
 
 
 def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path]:
@@ -65,11 +67,12 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
         # Where the directory is known, an earlier verdict in it stands no longer from here on.
         earlier = held.enter_context(taken(request.out, replace=request.replace)) if request.out else None
         try:
-            draft = read_policy(request.policy)
+            draft = preflight(request)
             with watch.stage("open candidate"):
                 candidate = open_sealed(request.checkpoint)
             settled = settle(request, draft, candidate)
-            assert_new(request.release)
+            if (told := never_measured(draft, settled.precisions)) is not None:
+                watch.progress.hint(told)
         except UsageError:
             if request.out is not None:
                 abandon(request.out)
@@ -134,16 +137,16 @@ def _prepare(
     erasing = sum(each in PRECISIONS for each in settled.precisions)
     steps = 6 + 2 * len(settled.precisions) + 2 * erasing
     watch.progress.plan(steps)
-    assert_precisions(request.artifacts, settled.precisions)
-    for precision in settled.precisions:
-        quantizer(precision)
     with watch.stage("open base"):
         base, artifacts, notes = open_others(request, settled, candidate, earlier)
     retrained = open_retrained(request, base, candidate, watch)
     with watch.stage("render the suite"):
         suite = load_suite(settled.suite, request.tasks_dirs)
         chat = Chat(open_tokenizer(base.checkpoint.path)) if request.apply_chat_template else None
+        sealed = _sealed(request, draft, suite)
         rendered = render(suite, limit=request.limit, seed=request.seed, data_dir=request.data_dir, chat=chat)
+        if sealed is not None:
+            assert_items(sealed, rendered)
     bench = _bench(request, settled, rendered, base, watch)
     for intake in (candidate, *artifacts.values()):
         assert_same_ids(rendered, bench.tokenizer, intake, padding_ids(base, intake))
@@ -164,8 +167,17 @@ def _prepare(
         bench=bench,
         erasure=Erasure(bench=bench, candidate=candidate, seed=request.seed),  # reads the prompt pairs
         elsewhere=elsewhere,
-        notes=(*settled.notes, *candidate.notes, *notes, *rendered.notes),
+        notes=(*settled.notes, *candidate.notes, *notes, *rendered.notes, *((sealed.note,) if sealed else ())),
     )
+
+
+def _sealed(request: Request, draft: PolicyDraft, suite: Suite) -> Held | None:
+    """The seal that was asked for, if this is its rule; the suite may be known only now."""
+    if request.seal is None:
+        return None
+    held = read_seal(request.seal)
+    assert_rule(held, policy=draft.digest, suite=suite, seed=request.seed, limit=request.limit)
+    return held
 
 
 def _measure(

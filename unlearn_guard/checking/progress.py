@@ -23,6 +23,9 @@ class Progress(Protocol):
     def advance(self, done: int, of: int) -> None:
         """How far the step is."""
 
+    def hint(self, text: str) -> None:
+        """What the user may want to know before it begins."""
+
 
 class Silent:
     """Tells nobody."""
@@ -34,6 +37,9 @@ class Silent:
         """Nothing."""
 
     def advance(self, done: int, of: int) -> None:
+        """Nothing."""
+
+    def hint(self, text: str) -> None:
         """Nothing."""
 
 

@@ -14,7 +14,7 @@ from unlearn_guard.organism import EMBEDDED, base_path
 from unlearn_guard.records import FULL
 
 if TYPE_CHECKING:
-    from unlearn_guard.intake import Intake
+    from unlearn_guard.intake import Intake, Outline
     from unlearn_guard.judging.draft import PolicyDraft
 
 DEFAULT_PRECISIONS = (FULL, "nf4", "gptq", "awq")
@@ -36,6 +36,7 @@ class Request:
     out: Path | None = None
     replace: bool = False  # a finished run of another candidate, base, suite or policy in `out`
     release: Path | None = None
+    seal: Path | None = None
     device: str = "auto"
     dtype: str = "auto"
     batch_size: int = 64
@@ -96,7 +97,11 @@ class Settled:
     notes: tuple[str, ...]
 
 
-def settle(request: Request, draft: "PolicyDraft", candidate: "Intake") -> Settled:
+class UnsettledError(UsageError):
+    """Nobody said what to compare the candidate with, or what to ask it."""
+
+
+def settle(request: Request, draft: "PolicyDraft", candidate: "Intake | Outline") -> Settled:
     """Command line before policy before an embedded organism. Raises UsageError that quotes the manifest's claim."""
     base, suite = request.base or draft.base, request.suite or draft.suite
     notes = request.policy_notes
@@ -128,7 +133,9 @@ def _is_of(folder: Path, place: str) -> bool:
     return folder.name == "models--" + place.partition("@")[0].replace("/", "--")
 
 
-def _unsettled(candidate: "Intake", base: str | None, suite: str | None, notes: tuple[str, ...] = ()) -> UsageError:
+def _unsettled(
+    candidate: "Intake | Outline", base: str | None, suite: str | None, notes: tuple[str, ...] = ()
+) -> UnsettledError:
     missing = " and ".join(name for name, value in (("base", base), ("suite", suite)) if value is None)
     claim = ""
     if (manifest := candidate.manifest) is not None:
@@ -136,7 +143,7 @@ def _unsettled(candidate: "Intake", base: str | None, suite: str | None, notes: 
             f" Its unlearn_guard.json claims base {manifest.base!r} and suite {manifest.suite!r}: "
             "its maker's word, which is not taken; repeat it on the command line to confirm it."
         )
-    return UsageError(
+    return UnsettledError(
         f"{candidate.location}: nobody said which {missing} to check it against.{claim}",
         fix="Give --base PATH --suite NAME, or write base: and suite: into thresholds.yaml."
         + "".join(f" ({note})" for note in notes),

@@ -4,6 +4,7 @@ click rather than typer: every usage error has to end with status 4, and typer k
 the click inside it private.
 """
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -13,20 +14,27 @@ import click
 
 from unlearn_guard import __version__
 from unlearn_guard.command_line.around import AROUND
+from unlearn_guard.command_line.examples import add_examples
 from unlearn_guard.command_line.options import (
     EPILOG,
     PATH,
     device,
     dtype,
     finding,
+    json_output,
     measuring,
     methods_dir,
     pairs,
     seed,
+    verbosity,
 )
+from unlearn_guard.command_line.statements import STATEMENTS
 from unlearn_guard.errors import ExitStatus, GuardError, StorageError
 from unlearn_guard.processes.children import keep_safe
 from unlearn_guard.processes.interruption import asked, leave, remembered
+
+COMPLETION = "_UNLEARN_GUARD_COMPLETE"
+"""The variable that a shell's completion script sets; click answers it."""
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,6 +45,8 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line and leave with its exit status."""
+    if COMPLETION in os.environ:  # a shell asks what could follow
+        app(prog_name="unlearn-guard")
     keep_safe()
     with remembered():
         try:
@@ -112,10 +122,17 @@ def _printable(text: str) -> str:
     metavar="DIR",
     help="Where it passes, write the files that were judged, and no others, here.",
 )
+@click.option(
+    "--seal",
+    type=PATH,
+    metavar="FILE",
+    help="Refuse a policy, suite or items other than those of this seal (`policy seal`).",
+)
 @click.option("--junitxml", type=PATH, metavar="FILE", help="Also write one JUnit case a limit.")
 @finding
 @measuring
-def check(checkpoint: str, junitxml: Path | None, quiet: bool, **options: Any) -> int:
+@json_output
+def check(checkpoint: str, junitxml: Path | None, quiet: bool, as_json: bool, verbose: bool, **options: Any) -> int:
     """Measure CHECKPOINT and judge it: has it unlearned, and does that survive quantization?
 
     CHECKPOINT is a directory of safetensors or a hub id, ORG/NAME[@REVISION]. The policy file may name
@@ -123,18 +140,23 @@ def check(checkpoint: str, junitxml: Path | None, quiet: bool, **options: Any) -
     """
     from unlearn_guard.checking.request import Request
     from unlearn_guard.command_line.commands import check_command
+    from unlearn_guard.command_line.telling import Telling
 
-    return check_command(Request(checkpoint=checkpoint, **options), junitxml=junitxml, quiet=quiet)
+    how = Telling(as_json=as_json, verbose=verbose)
+    return check_command(Request(checkpoint=checkpoint, **options), junitxml=junitxml, quiet=quiet, how=how)
 
 
 @app.command(epilog=EPILOG)
 @click.argument("run_dir", type=PATH)
 @click.option("--thresholds", metavar="FILE", help="Policy: a file or a shipped name.  [default: the run's own]")
-def judge(run_dir: Path, thresholds: str | None) -> int:
+@verbosity
+@json_output
+def judge(run_dir: Path, thresholds: str | None, as_json: bool, verbose: bool) -> int:
     """Judge a finished run again, by another policy or the same. Measures nothing."""
     from unlearn_guard.command_line.commands import judge_command
+    from unlearn_guard.command_line.telling import Telling
 
-    return judge_command(run_dir, thresholds)
+    return judge_command(run_dir, thresholds, Telling(as_json=as_json, verbose=verbose))
 
 
 @app.command()
@@ -177,36 +199,14 @@ def leaderboard(places: tuple[str, ...], out: Path, markdown: Path | None, with_
 
 
 @app.command()
-@click.argument("run_dir", type=PATH)
-@click.option("--out", type=PATH, metavar="FILE", required=True, help="The statement to write, outside the candidate.")
-@click.option("--candidate", metavar="PATH", help="Where the candidate lies now.  [default: where it was judged]")
-@click.option("--key", type=PATH, metavar="PRIVATE.pem", help="Sign with this elliptic-curve key, into FILE.sig.")
-def attest(run_dir: Path, out: Path, candidate: str | None, key: Path | None) -> int:
-    """State which bytes a run judged, by which policy, with which result: an in-toto test result."""
-    from unlearn_guard.command_line.evidence import attest_command
-
-    return attest_command(run_dir, out, candidate, key)
-
-
-@app.command(epilog=EPILOG)
-@click.argument("statement", type=PATH)
-@click.argument("checkpoint", type=PATH)
-@click.option("--public-key", type=PATH, metavar="PUBLIC.pem", help="Also ask that STATEMENT.sig is this key's.")
-def verify(statement: Path, checkpoint: Path, public_key: Path | None) -> int:
-    """Are the files of CHECKPOINT the ones that STATEMENT says were judged, and did they pass?"""
-    from unlearn_guard.command_line.evidence import verify_command
-
-    return verify_command(statement, checkpoint, public_key)
-
-
-@app.command()
 @click.argument("checkpoint")
 @click.option("--base", metavar="PATH", help="Also say what differs from this model.")
-def inspect(checkpoint: str, base: str | None) -> int:
+@json_output
+def inspect(checkpoint: str, base: str | None, as_json: bool) -> int:
     """Open CHECKPOINT as `check` would: its digest, its defects, its difference from base."""
     from unlearn_guard.command_line.commands import inspect_command
 
-    return inspect_command(checkpoint, base)
+    return inspect_command(checkpoint, base, as_json=as_json)
 
 
 @app.command()
@@ -272,5 +272,6 @@ def unlearn(quiet: bool, **options: Any) -> int:
     return unlearn_command(options, quiet=quiet)
 
 
-for command in AROUND:
+for command in (*AROUND, *STATEMENTS):
     app.add_command(command)
+add_examples(app)

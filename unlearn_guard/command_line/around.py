@@ -13,6 +13,7 @@ from unlearn_guard.command_line.options import (
     device,
     dtype,
     finding,
+    json_output,
     methods_dir,
     seed,
     tasks_dir,
@@ -224,24 +225,55 @@ def policy() -> None:
 
 @policy.command(name="show")
 @click.argument("name", required=False, metavar="[POLICY]")
-@click.option("--suite", metavar="NAME", help="Show a limit for each of its tasks.  [default: the policy's own suite]")
+@click.option("--suite", metavar="NAME", help="Show what it means for this suite.")
 @tasks_dir
 def show_policy(name: str | None, suite: str | None, tasks_dirs: tuple[Path, ...]) -> int:
-    """Every limit of POLICY (a file or a shipped name, else paper) with its reason, and what it cannot tell."""
-    from unlearn_guard.command_line.policy_table import show
+    """The text of POLICY (a file or a shipped name, else paper), to begin your own with; what it cannot tell.
+
+    With --suite, a row for each limit that it means for that suite, with its reason.
+    """
+    from unlearn_guard.command_line.policies import show
 
     return show(name, suite, tasks_dirs)
+
+
+@policy.command(name="diff")
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@click.option("--suite", metavar="NAME", help="Compare the limits that they mean for this suite.")
+@tasks_dir
+@json_output
+def diff_policies(before: str, after: str, suite: str | None, tasks_dirs: tuple[Path, ...], as_json: bool) -> int:
+    """Which limits B loosens, removes, tightens or adds, compared with A: files or shipped names."""
+    from unlearn_guard.command_line.policies import diff
+
+    return diff(before, after, suite, tasks_dirs, as_json=as_json)
+
+
+@policy.command(name="seal")
+@click.argument("name", metavar="POLICY")
+@click.option("--suite", metavar="NAME", help="The suite that will ask.  [default: the policy's own]")
+@click.option("--out", type=PATH, required=True, metavar="FILE", help="The seal to write.")
+@click.option("--base", metavar="PATH", help="Render through its chat template: for --apply-chat-template.")
+@finding
+@seed
+def seal_policy(name: str, suite: str | None, out: Path, **options: Any) -> int:
+    """Write the digests of POLICY, suite and items before there is a candidate; `check --seal FILE` holds to them."""
+    from unlearn_guard.command_line.policies import seal
+
+    return seal(name, suite, out, **options)
 
 
 @click.command(name="list")
 @click.argument("what", type=click.Choice(("methods", "policies", "precisions", "suites", "tasks")))
 @tasks_dir
 @methods_dir
-def list_(what: str, tasks_dirs: tuple[Path, ...], methods_dir: Path | None) -> int:
+@json_output
+def list_(what: str, tasks_dirs: tuple[Path, ...], methods_dir: Path | None, as_json: bool) -> int:
     """Name what a flag or a policy may say."""
     from unlearn_guard.command_line.listing import list_command
 
-    return list_command(what, tasks_dirs, methods_dir)
+    return list_command(what, tasks_dirs, methods_dir, as_json=as_json)
 
 
 @click.command(epilog=EPILOG.replace("Exit status:", "Exit status (0 here: `erased` passed and `hidden` was caught):"))

@@ -18,24 +18,27 @@ from unlearn_guard.processes.chatter import chatter_to, terminal
 
 if TYPE_CHECKING:
     from unlearn_guard.attribution.circuit import Circuit
+    from unlearn_guard.command_line.telling import Telling
     from unlearn_guard.comparing.cells import Comparison
     from unlearn_guard.records import EdgeScores
 
 
-def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> ExitStatus:
+def check_command(request: Request, *, junitxml: Path | None, quiet: bool, how: "Telling") -> ExitStatus:
     """Measure, judge, print the verdict, and write the JUnit file where one is wanted."""
     from unlearn_guard.judging.gate import exit_status
     from unlearn_guard.reports.progress import Bars
-    from unlearn_guard.reports.terminal import render
     from unlearn_guard.runs.earlier import retracted
 
-    with retracted(junitxml):
-        # torch and what it loads print as soon as they are imported, and later: `check` has a log for that
-        with Bars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars, chatter_to(Path(os.devnull)):
-            from unlearn_guard.checking.pipeline import check
+    # torch and what it loads print as soon as they are imported, and later: `check` has a log for that
+    with (
+        retracted(junitxml),
+        Bars(Console(file=terminal(sys.stderr), quiet=quiet)) as bars,
+        chatter_to(Path(os.devnull)),
+    ):
+        from unlearn_guard.checking.pipeline import check
 
-            run, directory = check(request, bars)
-    render(run, Console(), directory)
+        run, directory = check(request, bars)
+    how.tell(run, directory, measured=True)
     if request.release is not None:
         told = (
             f"released: {request.release}" if run.verdict.passed else f"not released: nothing is in {request.release}"
@@ -48,11 +51,10 @@ def check_command(request: Request, *, junitxml: Path | None, quiet: bool) -> Ex
     return exit_status(run.verdict)
 
 
-def judge_command(run_dir: Path, thresholds: str | None) -> ExitStatus:
+def judge_command(run_dir: Path, thresholds: str | None, how: "Telling") -> ExitStatus:
     """Judge a finished run by another policy, or again by its own."""
     from unlearn_guard.judging.gate import exit_status
     from unlearn_guard.reopening.run import read_run
-    from unlearn_guard.reports.terminal import render
 
     if thresholds is None:
         run = read_run(run_dir)
@@ -63,12 +65,13 @@ def judge_command(run_dir: Path, thresholds: str | None) -> ExitStatus:
 
         draft = read_policy(thresholds)
         run = rejudge(read_run(run_dir, by=draft), draft, precisions())
-    render(run, Console(), run_dir)
+    how.tell(run, run_dir, measured=False)
     return exit_status(run.verdict)
 
 
-def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
+def inspect_command(checkpoint: str, base: str | None, *, as_json: bool) -> ExitStatus:
     """Print what intake knows of a checkpoint, and how it differs from base; a defect ends it as it ends `check`."""
+    from unlearn_guard.command_line.inspecting import print_inspection
     from unlearn_guard.intake import assert_packages, inspection, open_checkpoint, with_parameters
 
     with chatter_to(Path(os.devnull)):
@@ -77,19 +80,7 @@ def inspect_command(checkpoint: str, base: str | None) -> ExitStatus:
             assert_packages(each.checkpoint.path)
         found = inspection(*opened)
         possible = _possible_precisions(opened[0].checkpoint.path)
-    console = Console()
-    facts = Table(show_header=False, box=None, pad_edge=False)
-    for label, text in (*found.facts, *possible):
-        facts.add_row(escape(label), escape(text))
-    console.print(facts)
-    for note in found.notes:
-        console.print(f"note: {escape(note)}")
-    if found.updates:
-        table = Table("changed tensor", "weights changed", "relative update", box=None, pad_edge=False)
-        for update in found.updates:
-            relative = "-" if update.relative is None else f"{update.relative:.2e}"
-            table.add_row(escape(update.name), str(update.changed), relative)
-        console.print(table)
+    print_inspection(found, possible, as_json=as_json)
     if found.difference is None:
         return ExitStatus.PASSED
     if found.difference.defects:

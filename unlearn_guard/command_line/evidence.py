@@ -1,5 +1,6 @@
 """What the commands about finished runs do: reports, the leaderboard, statements."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,26 @@ def attest_command(run_dir: Path, out: Path, candidate: str | None, key: Path | 
     return ExitStatus.PASSED
 
 
-def verify_command(statement: Path, checkpoint: Path, public_key: Path | None) -> ExitStatus:
+def verify_command(
+    statement: Path,
+    checkpoint: Path,
+    public_key: Path | None,
+    *,
+    not_after: datetime | None = None,
+    not_before: datetime | None = None,
+) -> ExitStatus:
     """Say whether these bytes are the ones judged; the status is the verdict's."""
-    from unlearn_guard.reports.attesting import verify
+    from unlearn_guard.reports.attesting import assert_between, verify
     from unlearn_guard.reports.wording import plain
 
     claim = verify(statement, checkpoint, public_key=public_key)
+    assert_between(claim, statement, not_before=not_before, not_after=not_after)
     signed = f"signed by {public_key}" if public_key else "signature not looked at: no --public-key"
     click.echo(f"the {len(claim.files)} files are those that were judged ({signed})")
+    if claim.made is not None:
+        click.echo(
+            f"judged {plain(claim.started)}, stated {plain(claim.made)}, by unlearn-guard {plain(claim.version)}"
+        )
     click.echo(f"run sha256:{claim.run}, policy sha256:{claim.policy}")
     click.echo(f"verdict: {claim.verdict}")
     for name in claim.failed:

@@ -1,5 +1,7 @@
 """What `list` prints: the names that a flag or a policy may say."""
 
+import itertools
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,17 +10,38 @@ import click
 from unlearn_guard.errors import ExitStatus
 
 if TYPE_CHECKING:
+    from unlearn_guard.judging.draft import PolicyDraft
     from unlearn_guard.scoring.suites import TaskSpec
 
 
-def list_command(what: str, tasks_dirs: tuple[Path, ...], methods_dir: Path | None) -> ExitStatus:
+def list_command(what: str, tasks_dirs: tuple[Path, ...], methods_dir: Path | None, *, as_json: bool) -> ExitStatus:
     """Print names, one a line, with a word on each where there is one; of suites also what they ask."""
-    if what == "suites":
+    if what == "suites" and not as_json:
         return _explain_suites(tasks_dirs)
-    asked = {"methods": lambda: _methods(methods_dir), "tasks": lambda: _tasks(tasks_dirs), **_LISTS}
-    for name, about in asked[what]():
-        click.echo(f"{name:<28}{about}".rstrip())
+    asked = {
+        "methods": lambda: _methods(methods_dir),
+        "tasks": lambda: _tasks(tasks_dirs),
+        "suites": lambda: _suites(tasks_dirs),
+        **_LISTS,
+    }
+    rows = asked[what]()
+    if as_json:
+        click.echo(json.dumps(_by_name(rows), indent=1))
+        return ExitStatus.PASSED
+    for name, about in rows:
+        click.echo(f"{name:<27} {about}".rstrip())
     return ExitStatus.PASSED
+
+
+def _by_name(rows: list[tuple[str, str]]) -> list[dict[str, str]]:
+    """An object a name; a row without one says more of the name above it."""
+    found: list[dict[str, str]] = []
+    for name, about in rows:
+        if name:
+            found.append({"name": name, "about": about})
+        else:
+            found[-1]["about"] += f"; {about}"
+    return found
 
 
 def _methods(folder: Path | None) -> list[tuple[str, str]]:
@@ -35,14 +58,30 @@ def _policies() -> list[tuple[str, str]]:
     return [
         row
         for name, draft in drafts.items()
-        for row in [(name, f"{len(draft.rules)} rules"), *(("", f"warning: {each}") for each in draft_warnings(draft))]
+        for row in [
+            (name, f"{len(draft.rules)} rules: {_about(draft)}"),
+            *(("", f"warning: {each}") for each in draft_warnings(draft)),
+        ]
     ]
 
 
-def _precisions() -> list[tuple[str, str]]:
-    from unlearn_guard.registry import precisions
+def _about(draft: "PolicyDraft") -> str:
+    """The first sentence of the comment that the policy's file begins with, without its name."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), draft.text.splitlines())
+    sentence = " ".join(line.lstrip("# ") for line in lines).partition(". ")[0].rstrip(".")
+    return sentence.removeprefix(f"`{draft.path}`: ")
 
-    return [(name, entry.value) for name, entry in precisions().items()]
+
+def _precisions() -> list[tuple[str, str]]:
+    from unlearn_guard.registry import about, precisions
+
+    return [(name, about(entry)) for name, entry in precisions().items()]
+
+
+def _suites(tasks_dirs: tuple[Path, ...]) -> list[tuple[str, str]]:
+    from unlearn_guard.scoring.suites import list_suites
+
+    return [(suite.name, suite.title) for suite in list_suites(tasks_dirs)]
 
 
 def _explain_suites(tasks_dirs: tuple[Path, ...]) -> ExitStatus:
@@ -64,10 +103,15 @@ def _extras(task: "TaskSpec") -> tuple[tuple[str, object], ...]:
 
 
 def _tasks(tasks_dirs: tuple[Path, ...]) -> list[tuple[str, str]]:
+    from unlearn_guard.scoring.catalogue import defined
     from unlearn_guard.scoring.suites import list_suites
 
-    tasks = {task.name: (task.role, suite.name) for suite in list_suites(tasks_dirs) for task in suite.tasks}
-    return [(name, f"{role} task of suite {suite}") for name, (role, suite) in sorted(tasks.items())]
+    of_suites = {
+        task.name: f"{task.role} task of suite {suite.name}"
+        for suite in list_suites(tasks_dirs)
+        for task in suite.tasks
+    }
+    return sorted({**dict.fromkeys(defined(tasks_dirs), "for suites of your own"), **of_suites}.items())
 
 
 _LISTS = {"policies": _policies, "precisions": _precisions}

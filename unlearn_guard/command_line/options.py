@@ -1,6 +1,7 @@
 """The options that commands share, each declared once, and how their values are read."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,20 @@ def part(context: click.Context, parameter: click.Parameter, value: str | None) 
     return int(index), int(of)
 
 
+def moment(context: click.Context, parameter: click.Parameter, value: str | None) -> "datetime | None":
+    """A point in time; of a date alone its end for `not_after`, its beginning else. UTC where no zone is given."""
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError as error:
+        expected = "expected a date as 2026-11-28 or 2026-11-28T14:00:00+01:00"
+        raise click.BadParameter(f"{value!r}; {expected}", context, parameter) from error
+    if found.time() == time.min and len(value) <= len("2026-11-28") and parameter.name == "not_after":
+        found = found.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
 batch_size = click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
 data_dir = click.option(
     "--data-dir", type=_FOLDER, metavar="DIR", help="Read datasets from here (`data pull`), never from a network."
@@ -97,6 +112,10 @@ thresholds = click.option(
 )
 
 
+verbosity = click.option("--verbose", is_flag=True, help="Also every limit that held, scores, stages and notes.")
+json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON for a script instead.")
+
+
 def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Options as one decorator; help lists them in this order."""
 
@@ -120,6 +139,7 @@ measuring = _together(
     limit,
     seed,
     click.option("--quiet", is_flag=True, help="No progress; the verdict still prints."),
+    verbosity,
 )
 """How to measure: of `check`."""
 

@@ -65,6 +65,9 @@ class Lines:
     def plan(self, steps: int) -> None:
         """How many stages there will be is of no use to who looks at many cells."""
 
+    def hint(self, text: str) -> None:
+        """Nothing: `compare` tells its own."""
+
     def losses(self, forget: float, retain: float | None) -> None:
         """Nor are losses."""
 

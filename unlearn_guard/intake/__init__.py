@@ -8,8 +8,9 @@ from unlearn_guard.intake.folder import FileState, is_small_text, may_run
 from unlearn_guard.intake.inspection import Inspection, inspection
 from unlearn_guard.intake.intake import Intake, assert_unchanged
 from unlearn_guard.intake.judged import assert_judged, other_bytes
+from unlearn_guard.intake.location import is_remote
 from unlearn_guard.intake.manifest import Manifest
-from unlearn_guard.intake.opening import open_checkpoint
+from unlearn_guard.intake.opening import Outline, look, open_checkpoint
 from unlearn_guard.intake.packages import assert_packages
 from unlearn_guard.intake.parameters import with_parameters
 from unlearn_guard.intake.sealing import file_digests, write_release
@@ -24,6 +25,7 @@ __all__ = [
     "Inspection",
     "Intake",
     "Manifest",
+    "Outline",
     "Tensor",
     "Tokenizer",
     "Update",
@@ -37,7 +39,9 @@ __all__ = [
     "compare",
     "file_digests",
     "inspection",
+    "is_remote",
     "is_small_text",
+    "look",
     "may_run",
     "open_checkpoint",
     "open_tokenizer",

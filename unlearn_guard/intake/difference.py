@@ -45,7 +45,8 @@ def compare(base: Intake, candidate: Intake) -> Difference:
     ]
     parts = [compare_configs(base, candidate), compare_tokenizers(base, candidate), compare_generation(base, candidate)]
     return Difference(
-        defects=(*_tensors(ours, theirs), *(defect for defects, _ in parts for defect in defects)),
+        # The config's first: what differs there explains the tensors.
+        defects=(*(defect for defects, _ in parts for defect in defects), *_tensors(ours, theirs)),
         changed=tuple(changed),
         tensors=len(shared),
         notes=(
@@ -61,11 +62,21 @@ def assert_comparable(base: Intake, candidate: Intake) -> Difference:
     pair = f"{shown(candidate.location)} and its base {shown(base.location)}"
     if difference.defects:
         fix = "Give the base that this candidate was made from."
-        raise CheckpointError(f"{pair} cannot be compared", list(difference.defects), fix=fix)
+        raise CheckpointError(
+            f"{pair} cannot be compared{_in_all(difference.defects)}", difference.defects[:_TOLD], fix=fix
+        )
     if not difference.changed:
         fix = "Was the edited model saved to another directory?"
         raise CheckpointError(f"nothing was unlearned: every tensor equals base's ({pair})", fix=fix)
     return difference
+
+
+_TOLD = 24
+"""Defects that are told one by one: where hundreds of tensors differ, each says the same."""
+
+
+def _in_all(defects: Sequence[Defect]) -> str:
+    return f": {len(defects)} differences, of which" if len(defects) > _TOLD else ""
 
 
 def assert_reads_alike(base: Intake, artifact: Intake) -> tuple[str, ...]:

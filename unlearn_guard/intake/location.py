@@ -75,6 +75,15 @@ def find(location: str | Path, allow_root: Path | None = None) -> Place:
     return Place(directory=directory, blobs=_blobs(directory))
 
 
+def is_remote(location: str | Path) -> bool:
+    """Whether this checkpoint would be looked for on the hub, and not on this disk."""
+    return isinstance(location, str) and not Path(location).expanduser().exists() and _is_hub_id(location)
+
+
+def _is_hub_id(text: str) -> bool:
+    return _HUB_ID.fullmatch(text) is not None and ".." not in text
+
+
 def _shadowing(location: str | Path, directory: Path) -> str | None:
     """What to say of a directory whose name could as well be a hub id: somebody may have laid it there."""
     if not isinstance(location, str) or _HUB_ID.fullmatch(location) is None:

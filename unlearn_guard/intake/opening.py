@@ -75,8 +75,7 @@ def open_checkpoint(
             contents = _read(folder, precision, tokenizer)  # again: the copy is what counts
         tensors = scan(contents.located)
     except CheckpointError as error:
-        summary = f"{shown(str(location))} cannot be judged: {error.summary}"
-        raise CheckpointError(summary, error.defects, fix=error.fix) from error
+        raise _not_judged(location, error) from error
     weights = weights_digest(tensors)
     intake = Intake(
         checkpoint=contents.checkpoint(folder.directory, precision, weights),
@@ -98,6 +97,28 @@ def open_checkpoint(
     if not sealed:
         assert_unchanged(intake)
     return intake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What a checkpoint says of itself before its weights are read: the text model's config, and its maker's word."""
+
+    location: str
+    manifest: Manifest | None
+    config: Mapping[str, Any]
+
+
+def look(location: str | Path, *, precision: str = FULL) -> Outline:
+    """All that `open_checkpoint` looks at but the weights themselves. Raises CheckpointError with every defect."""
+    try:
+        contents = _read(read_folder(find(location)), precision, True)
+    except CheckpointError as error:
+        raise _not_judged(location, error) from error
+    return Outline(location=str(location), manifest=contents.manifest, config=text_config(contents.config))
+
+
+def _not_judged(location: str | Path, error: CheckpointError) -> CheckpointError:
+    return CheckpointError(f"{shown(str(location))} cannot be judged: {error.summary}", error.defects, fix=error.fix)
 
 
 def _sealed(place: Place, folder: Folder, contents: _Contents, root: Path) -> tuple[Folder, Mapping[str, str]]:

@@ -10,6 +10,7 @@ Source: in-toto attestation framework, Statement v1 and test-result predicate v0
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,8 +28,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Word = Literal["passed", "failed", "incomplete"]
 
 
-def statement(evidence: Evidence, files: Mapping[str, str]) -> dict[str, Any]:
-    """The statement; `files` are the candidate's files by name with their sha256 in hexadecimal."""
+def statement(evidence: Evidence, files: Mapping[str, str], *, made: str | None = None) -> dict[str, Any]:
+    """The statement; `files` are the candidate's files by name with their sha256 in hexadecimal, `made` when: now."""
     run = evidence.run
     tests = {kind: [wording.plain(name) for name in _tests(run, kind)] for kind in ("passed", "warned", "failed")}
     about = {
@@ -38,6 +39,7 @@ def statement(evidence: Evidence, files: Mapping[str, str]) -> dict[str, Any]:
         "candidate": run.candidate.digest,
         "base": run.base.digest,
         "started": run.started,
+        "made": made or datetime.now(UTC).isoformat(timespec="seconds"),
         "unmeasured": _named(run, Outcome.UNMEASURED),
         "inconclusive": _named(run, Outcome.INCONCLUSIVE),
         "warnings": [wording.plain(warning) for warning in run.warnings],
@@ -79,7 +81,8 @@ class Claim:
     """What a statement says: the verdict, the digests of run and policy, the files by name, and each limit.
 
     `failed` are all that did not hold; of these `unmeasured` and `inconclusive` were not broken. `warned` hold in a
-    run that asked part of the items. `warnings` are what the run was told about its policy and suite.
+    run that asked part of the items. `warnings` are what the run was told about its policy and suite. `started` is
+    when the run began, `made` when the statement was, None in one of an earlier version; by its maker's word.
     """
 
     verdict: _Word
@@ -92,6 +95,9 @@ class Claim:
     unmeasured: tuple[str, ...]
     inconclusive: tuple[str, ...]
     warnings: tuple[str, ...]
+    started: str
+    made: str | None
+    version: str
 
 
 class _Model(BaseModel):
@@ -112,6 +118,9 @@ class _Annotations(_Model):
     unmeasured: tuple[str, ...]
     inconclusive: tuple[str, ...]
     warnings: tuple[str, ...]
+    started: str = ""
+    made: str | None = None
+    version: Annotated[str, Field(alias="unlearn-guard")] = ""
 
 
 class _Configuration(_Subject):
@@ -162,6 +171,9 @@ def read_statement(data: bytes, name: str) -> Claim:
         unmeasured=about.unmeasured,
         inconclusive=about.inconclusive,
         warnings=about.warnings,
+        started=about.started,
+        made=about.made,
+        version=about.version,
     )
 
 

@@ -1,10 +1,11 @@
 """`attest` and `verify`: from a run and the candidate's bytes to a statement, and from a statement to the bytes."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from unlearn_guard.errors import PluginError, UsageError
+from unlearn_guard.errors import Defect, PluginError, UsageError
 from unlearn_guard.intake import assert_judged, other_bytes
 from unlearn_guard.reading import strict_json
 from unlearn_guard.reports.attestation import Claim, read_statement, statement
@@ -46,6 +47,33 @@ def verify(path: Path, checkpoint: Path, *, public_key: Path | None = None) -> C
             f"{checkpoint} holds other bytes than those that were judged", defects, fix="Run check on them."
         )
     return claim
+
+
+def assert_between(
+    claim: Claim, path: Path, *, not_before: datetime | None = None, not_after: datetime | None = None
+) -> None:
+    """Raise UsageError where the run began, or the statement was made, outside these times, or nobody says when."""
+    if not_before is None and not_after is None:
+        return
+    defects = []
+    for what, said in (("the run began", claim.started), ("the statement was made", claim.made)):
+        when = _moment(said)
+        if when is None:
+            defects.append(Defect(where=what, found="no date", expected="a date; make the statement again"))
+        elif not_after is not None and when > not_after:
+            defects.append(Defect(where=what, found=str(said), expected=f"not after {not_after.isoformat()}"))
+        elif not_before is not None and when < not_before:
+            defects.append(Defect(where=what, found=str(said), expected=f"not before {not_before.isoformat()}"))
+    if defects:
+        raise UsageError(f"{path} is not of the time that was asked for", defects)
+
+
+def _moment(said: str | None) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(said or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def _read(path: Path) -> bytes:

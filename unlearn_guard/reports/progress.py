@@ -98,6 +98,10 @@ class Bars(_Live):
             left = (now - self._step_start) * (of - done) / done
             self._tell(f": {done} of {of}, about {_clocked(left)} left")
 
+    def hint(self, text: str) -> None:
+        """A line that stays in view."""
+        self._console.print(f"hint: {wording.plain(text)}", markup=False, highlight=False, style="bold")
+
     def _tell(self, more: str) -> None:
         """`[3/14 0:42] score base at nf4`: which step of how many, after what time."""
         of = f"/{self._steps}" if self._steps else ""

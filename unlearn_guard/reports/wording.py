@@ -67,8 +67,13 @@ def margin(check: Check) -> str:
 
 def outcome(check: Check) -> str:
     """One word; all but a pass in capitals."""
+    return word(check.outcome)
+
+
+def word(outcome: Outcome) -> str:
+    """The same of an outcome."""
     words = {Outcome.PASSED: "passed", Outcome.UNMEASURED: "NOT MEASURED"}
-    return words.get(check.outcome, check.outcome.upper())
+    return words.get(outcome, outcome.upper())
 
 
 def headline(run: Run) -> str:

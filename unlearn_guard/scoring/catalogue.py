@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import Defect, SuiteError, near
+from unlearn_guard.resources import bundled
 from unlearn_guard.scoring.yaml_file import line_of, read_mapping
 
 STRUCTURE = frozenset({"include", "tag", "group", "group_alias", "task_list", "aggregate_metric_list", "class"})
 """Keys of a definition that lm-eval reads before it makes a task's configuration of the rest."""
 
 _IGNORED = {"__pycache__", ".ipynb_checkpoints", "suites"}
+_NAMES = re.compile(rb"""(?m)^["']?(?:task|group)["']?[ \t]*:[ \t]*["']?([\w.-]+)""")
 _DEFINES = rb"""(?m)^["']?(?:task|group)["']?[ \t]*:[ \t]*["']?%s["']?[ \t]*(?:#.*)?\r?$"""
 _NAME = rb"[A-Za-z0-9_.\-+]+"
 
@@ -72,6 +74,13 @@ def shipped_tree() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise SuiteError("lm-eval is not installed", fix="pip install 'lm-eval>=0.4.11'")
     return Path(next(iter(spec.submodule_search_locations))) / "tasks"
+
+
+def defined(folders: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Every task and group that our own files and those in `folders` define, whether or not a suite names it."""
+    files = (path for folder in (bundled("tasks"), *folders) for path in _yaml_files(folder))
+    found = (_NAMES.search(path.read_bytes()) for path in files if "suites" not in path.parent.name)
+    return tuple(sorted({match.group(1).decode() for match in found if match is not None}))
 
 
 def _own(include: Sequence[Path], keys: frozenset[str]) -> dict[str, Path]:

@@ -1,0 +1,166 @@
+"""`policy show`, `diff` and `seal`, `list` and the JSON of each: what a rule is, and that it came first."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import Done, read_json
+
+from unlearn_guard.judging.thresholds import list_policies, policy_file, read_policy
+
+Guard = Callable[..., Done]
+Candidate = Callable[[str], Path]
+
+
+@pytest.mark.parametrize("name", list_policies())
+def test_a_shown_policy_is_its_own_file(here: Guard, name: str) -> None:
+    done = here("policy", "show", name)
+    assert done.status == 0
+    assert done.out == policy_file(name).read_text(encoding="utf-8")
+
+
+def test_what_a_policy_cannot_tell_is_a_comment_of_what_is_shown(here: Guard, tmp_path: Path) -> None:
+    soft = tmp_path / "soft.yaml"
+    soft.write_text("version: 1\nlimits: [{metric: forget_drop, task: t, precision: full, at_least: 0.3, because: x}]")
+    shown = here("policy", "show", soft).out
+    assert "# Warning: policy: no limit at a quantized precision" in shown
+    soft.write_text(shown)
+    assert len(read_policy(soft).rules) == 1
+
+
+RULE = "  - {{metric: {}, task: '@forget', precision: {}, {}, because: {}}}\n"
+
+
+def write(path: Path, *rules: tuple[str, str, str], because: str = "a") -> Path:
+    path.write_text("version: 1\nlimits:\n" + "".join(RULE.format(*rule, because) for rule in rules))
+    return path
+
+
+def test_a_loosened_policy_is_told(here: Guard, tmp_path: Path) -> None:
+    before = write(
+        tmp_path / "a.yaml",
+        ("forget_drop", "[full, nf4]", "at_least: 0.3"),
+        ("ptq_gap", "nf4", "at_most: 0.0"),
+        ("cad", "full", "at_least: 0.8"),
+        ("as_nc", "full", "at_most: 0.3"),
+    )
+    after = write(
+        tmp_path / "b.yaml",
+        ("forget_drop", "full", "at_least: 0.2"),
+        ("ptq_gap", "nf4", "at_most: 0.0"),
+        ("cad", "full", "at_least: 0.7, confidence: 0.95"),
+        ("as_nc", "full", "at_most: 0.2"),
+        ("ptq_gap", "gptq", "at_most: 0.0"),
+        because="b",
+    )
+    done = here("policy", "diff", before, after)
+    assert done.status == 0
+    lines = done.out.splitlines()
+    assert lines[0] == "loosened  forget_drop[@forget-full]: >= 0.3 -> >= 0.2"
+    assert lines[1].strip() == "because: b"
+    assert "removed   forget_drop[@forget-nf4]: >= 0.3 -> no limit" in lines
+    assert "moved     cad[@forget-full]: >= 0.8 -> >= 0.7 (95 %)" in lines
+    assert "tightened as_nc[@forget-full]: <= 0.3 -> <= 0.2" in lines
+    assert "added     ptq_gap[@forget-gptq]: no limit -> <= 0.0" in lines
+    assert lines[-1].startswith("3 of 5 changed limits let through what")
+    told = json.loads(here("policy", "diff", before, after, "--json").out)
+    assert [each["id"] for each in told["limits"] if each["admits_more"]] == [
+        "forget_drop[@forget-full]",
+        "forget_drop[@forget-nf4]",
+        "cad[@forget-full]",
+    ]
+    assert here("policy", "diff", before, before).out == "the same limits: 5\n"
+
+
+def test_with_a_suite_a_rule_for_all_and_one_by_name_are_the_same(here: Guard, tmp_path: Path) -> None:
+    one = write(tmp_path / "a.yaml", ("ptq_gap", "nf4", "at_most: 0.0"))
+    other = tmp_path / "b.yaml"
+    other.write_text(one.read_text().replace("'@forget'", "organism_forget"))
+    assert "removed" in here("policy", "diff", one, other).out
+    assert (
+        "removed   ptq_gap[organism_forget_plain-nf4]" in here("policy", "diff", one, other, "--suite", "organism").out
+    )
+
+
+def test_a_seal_holds_check_to_its_rule(here: Guard, candidate: Candidate, policy: Path, tmp_path: Path) -> None:
+    seal = tmp_path / "seal.json"
+    done = here("policy", "seal", policy, "--suite", "organism", "--out", seal)
+    assert done.status == 0, done.text
+    held = read_json(seal)
+    assert held["policy"] == read_policy(policy).digest
+    assert here("policy", "seal", policy, "--suite", "organism", "--out", seal).status == 4, "a seal is made once"
+    common = ("check", candidate("destroyed"), "--base", candidate("base"), "--suite", "organism", "--seal", seal)
+    passed = here(*common, "--thresholds", policy, "--out", tmp_path / "run")
+    assert passed.status == 1, passed.text
+    assert any(str(seal) in note for note in read_json(tmp_path / "run" / "run.json")["notes"])
+    looser = tmp_path / "looser.yaml"
+    looser.write_text(policy.read_text() + "\n")
+    for words, what in (
+        (("--thresholds", looser), "policy: found"),
+        (("--thresholds", policy, "--seed", "1"), "seed: found 1"),
+        (("--thresholds", policy, "--limit", "3"), "items: found the first 3"),
+    ):
+        refused = here(*common, *words, "--out", tmp_path / "other")
+        assert refused.status == 4, refused.text
+        assert what in refused.text
+    held["tasks"][0]["digest"] = "0" * 64
+    seal.write_text(json.dumps(held))
+    refused = here(*common, "--thresholds", policy, "--out", tmp_path / "other")
+    assert refused.status == 4, refused.text
+    assert f"task {held['tasks'][0]['name']}" in refused.text
+    assert not (tmp_path / "other" / "run.json").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema": "unlearn-guard.seal/1", "schema": 1}', "\ud800"])
+def test_what_is_no_seal_is_refused(here: Guard, candidate: Candidate, tmp_path: Path, text: str) -> None:
+    (tmp_path / "seal.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    done = here("check", candidate("erased"), "--seal", "seal.json", cwd=tmp_path)
+    assert done.status == 4, done.text
+    assert "seal.json is not a seal" in done.text
+
+
+def test_lists_tell_apart_what_they_name(here: Guard) -> None:
+    policies = here("list", "policies").out
+    assert "established at 95 %" in policies
+    precisions = here("list", "precisions").out
+    assert "unlearn_guard." not in precisions, "an import path says nothing to a user"
+    assert "NF4 by bitsandbytes" in precisions
+    tasks = here("list", "tasks").out
+    assert {"wmdp_bio_300", "mmlu_all", "organism_forget"} <= set(tasks.split())
+
+
+@pytest.mark.parametrize("what", ["methods", "policies", "precisions", "suites", "tasks"])
+def test_lists_as_json(here: Guard, what: str) -> None:
+    rows = json.loads(here("list", what, "--json").out)
+    assert len(rows) > 2
+    assert all(row["name"] and row["about"] for row in rows)
+
+
+def test_results_as_json(here: Guard, candidate: Candidate, checked: Callable[[str], tuple[Done, Path]]) -> None:
+    _, run = checked("destroyed")
+    judged = here("judge", run, "--json")
+    told = json.loads(judged.out)
+    assert (judged.status, told["status"], told["verdict"]) == (1, 1, "failed")
+    assert told["checks"] == read_json(run / "run.json")["checks"]
+    looked = json.loads(here("inspect", candidate("erased"), "--base", candidate("base"), "--json").out)
+    assert len(looked["digest"]) == 64
+    assert all("mlp" in each["tensor"] for each in looked["changed"])
+
+
+def test_what_inspect_says_in_a_pipe_is_whole(here: Guard, candidate: Candidate) -> None:
+    text = here("inspect", candidate("erased"), "--base", candidate("base"), COLUMNS="40").out
+    assert [len(line.split()[-1]) for line in text.splitlines() if line.startswith("digest ")] == [64]
+
+
+def test_judge_does_not_print_times_of_what_it_did_not_do(
+    here: Guard, checked: Callable[[str], tuple[Done, Path]]
+) -> None:
+    done, run = checked("destroyed")
+    assert len(done.out.splitlines()) < 60, "a result fits a screen or two"
+    assert f"Report: {run / 'report.html'}" in done.out
+    long = here("judge", run, "--verbose").out
+    assert "Scores" in long
+    assert "seconds" not in long
+    short = here("judge", run).out
+    assert "Scores" not in short
