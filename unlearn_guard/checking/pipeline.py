@@ -75,6 +75,8 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
                 watch.progress.hint(told)
         except UsageError:
             if request.out is not None:
+                if earlier is not None and request.suite is not None:
+                    earlier.assert_same(suite=request.suite)  # another's run stays, whatever else is wrong
                 abandon(request.out)
             raise
         out = request.out or Path("runs") / f"{candidate.place.directory.name}-{candidate.checkpoint.digest[:12]}"
