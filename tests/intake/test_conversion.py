@@ -10,7 +10,15 @@ import pytest
 import torch
 from checkpoint_files import encode, write
 from edited import numbers
-from transformers.core_model_loading import Chunk, Concatenate, Interleave, PermuteForRope, Transpose, WeightConverter
+from transformers.core_model_loading import (
+    Chunk,
+    Concatenate,
+    Interleave,
+    PermuteForRope,
+    Split,
+    Transpose,
+    WeightConverter,
+)
 
 from unlearn_guard.errors import CheckpointError
 from unlearn_guard.intake import Blueprint, blueprint, open_checkpoint
@@ -144,3 +152,26 @@ def test_what_a_tensor_should_make_is_named_by_its_converter(tmp_path: Path) -> 
     split = parts(tmp_path, [Chunk(dim=0)], ["q", "k"], np.zeros((2, 3)))
     assert targets("at.q", split) == ["at.q", "at.k"]
     assert targets("at.q", [replace(split[0], converter=None)]) == ["at.q"]
+
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_a_square_that_is_transposed_is_no_order_of_rows(llama: Blueprint, tmp_path: Path, width: int) -> None:
+    plan = replace(llama, shapes={"at.made": (width, width)})
+    (found,) = assembled(plan, tmp_path, Transpose(0, 1), np.arange(width * width).reshape(width, width))
+    assert found.name == "at.made|part.0"
+
+
+def test_an_operation_that_leaves_a_tensor_as_it_lies_may_give_it_in_a_list(llama: Blueprint, tmp_path: Path) -> None:
+    plan = replace(llama, shapes={"at.made": (2, 3)})
+    operation = PermuteForRope(permute_layer_names=["another"])
+    (found,) = assembled(plan, tmp_path, operation, np.arange(6).reshape(2, 3))
+    assert read(found).flatten().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_tensor_is_split_by_the_sizes_that_the_model_has(llama: Blueprint, tmp_path: Path) -> None:
+    """Of two projections with other numbers of rows: transformers looks them up in the model."""
+    names = ["model.layers.0.mlp.gate_proj.weight", "model.layers.0.self_attn.q_proj.weight"]  # 24 and 16 rows
+    split = parts(tmp_path, [Split(dim=0)], names, np.arange(40 * 16).reshape(40, 16))
+    found = assemble(names[0], split, llama)
+    assert [read(tensor)[0, 0] for (tensor,) in found.values()] == [0, 24 * 16]
+    assert [*found] == names

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from unlearn_guard.errors import CheckpointError
-from unlearn_guard.intake import blueprint, compare, open_checkpoint, with_parameters
+from unlearn_guard.intake import blueprint, compare, open_checkpoint, parameters, with_parameters
 from unlearn_guard.intake.blueprint import _patterns
+from unlearn_guard.intake.conversion import assemble
 from unlearn_guard.intake.intake import Intake
 from unlearn_guard.records import StoredTensor
 
@@ -155,3 +156,15 @@ def write_tensors(like: Path, folder: Path, tensors: dict[str, torch.Tensor]) ->
     shutil.copytree(like, folder, dirs_exist_ok=True)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+def test_a_parameter_that_its_tensor_does_not_make_is_missing(hrm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def first(*given: Any) -> dict[str, list[StoredTensor]]:
+        return dict(list(assemble(*given).items())[:1])
+
+    monkeypatch.setattr(parameters, "assemble", first)
+    with pytest.raises(CheckpointError) as caught:
+        opened(hrm)
+    assert {f"tensor '{name}'" for made in MADE.values() for name in made[1:]} <= {
+        each.where for each in caught.value.defects
+    }

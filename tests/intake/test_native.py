@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from unlearn_guard.intake.native import has_vocabulary, implements, private_keys
+from unlearn_guard.intake.native import _defaults, has_vocabulary, implements, private_keys
 
 KEY = "_sliding_window_pattern"  # Gemma 3's own
 GEMMA = {"model_type": "gemma3_text"}
@@ -49,3 +49,8 @@ def test_keys_are_private_and_no_config_s_in_general() -> None:
 def test_which_language_models_there_are(model_type: str | None, implemented: bool, vocabulary: bool) -> None:
     assert implements({"model_type": model_type}) is implemented
     assert has_vocabulary({"model_type": model_type}) is vocabulary
+
+
+def test_a_class_that_needs_values_has_no_defaults() -> None:
+    assert _defaults("gemma4_assistant") == ()
+    assert private_keys({"model_type": "gemma4_assistant"}) is not None

@@ -1,6 +1,7 @@
 """Bit patterns that are no numbers, and values, against torch; digests that follow content alone."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from unlearn_guard.intake import open_checkpoint
 from unlearn_guard.intake import weights as weights_module
 from unlearn_guard.intake.dtypes import NON_FINITE, rounded, values
 from unlearn_guard.intake.header import Span
-from unlearn_guard.intake.weights import scan
+from unlearn_guard.intake.weights import chunks, scan
 
 TORCH = {
     "F16": torch.float16,
@@ -160,3 +161,21 @@ def test_one_bit_of_anything_that_counts_changes_the_digest(tmp_path: Path) -> N
     (write(tmp_path / "gen") / "generation_config.json").write_text('{"eos_token_id": 2}')
     seen.add(open_checkpoint(tmp_path / "gen").checkpoint.digest)
     assert len(seen) == 1 + len(made) + 8
+
+
+def test_as_many_infinities_as_nans_do_not_cancel_out(tmp_path: Path, refused) -> None:
+    made = weights()
+    array = np.zeros(16, np.float32)
+    array[:2] = np.nan, np.inf
+    made["model.norm.weight"] = ("F32", (16,), array.tobytes())
+    refused(write(tmp_path / "nan", made), "model.norm.weight.*1 NaN and 1 infinite of 16")
+
+
+def test_bytes_that_come_in_pieces_are_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system may give fewer than were asked for."""
+    file, whole = tmp_path / "x", bytes(range(200))
+    file.write_bytes(whole)
+    read = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda handle, views, at: read(handle, [views[0][:7]], at))
+    with file.open("rb") as stream:
+        assert b"".join(bytes(each) for each in chunks(stream.fileno(), file, 10, 190, 64)) == whole[10:190]
