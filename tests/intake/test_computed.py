@@ -70,6 +70,7 @@ def test_generation_settings_of_config_json_are_compared_elsewhere(tmp_path: Pat
         ({}, {"sep_token_id": 2**31}, "sep_token_id", "2147483648", "base's nothing"),
         ({}, {"sep_token_id": -(2**31)}, "sep_token_id", "-2147483648", "base's nothing"),
         ({}, {"sep_token_id": [1.0]}, "sep_token_id", "[1.0]", "base's nothing"),
+        ({"rms_norm_eps": 1e-06}, {"rms_norm_eps": 1e-05}, "rms_norm_eps", "1e-05", "base's 1e-06"),
         ({}, {"max_position_embeddings": 63}, "max_position_embeddings", "63", "base's 64"),
         ({"hidden_act": "gelu"}, {"hidden_act": "gelu_new"}, "hidden_act", "'gelu_new'", "base's 'gelu'"),
     ],
