@@ -217,3 +217,39 @@ def test_the_plug_in_imports_nothing_until_it_is_used():
         for each in (plain, code)
     ]
     assert loaded[0] == loaded[1]
+
+
+def test_a_policy_without_a_run_says_what_to_give(project):
+    for name in ("thresholds.yaml", "release.yaml"):
+        (project / name).write_text(POLICY)
+        done = pytest_in(project, name)
+        assert done.returncode == 4
+        assert f"{name} is a policy" in done.stderr
+        assert "--unlearn-run DIR" in done.stderr
+    (project / "other.yaml").write_text("stages: []")
+    assert "is a policy" not in pytest_in(project, "other.yaml").stderr
+
+
+def test_a_failed_assertion_names_the_limits(project):
+    (project / "test_run.py").write_text("def test_run(unlearn_run): assert unlearn_run.verdict.passed")
+    run, scores = made_run(scores=made_scores(forget_nf4=85))
+    write_run(run, scores, project / "broken")
+    done = pytest_in(project, "test_run.py", "--unlearn-run", "broken")
+    assert done.returncode == 1
+    assert "<Verdict failed: ptq_gap[forget_task-nf4] failed" in done.stdout
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_the_summary_shows_value_and_limit(project, workers):
+    done = pytest_in(project, "thresholds.yaml", "--unlearn-run", "run", *workers)
+    assert "FAILED thresholds.yaml::ptq_gap[forget_task-nf4] - 0.050, limit <= 0.0" in done.stdout
+
+
+def test_names_hold_outside_of_the_root(project, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    done = pytest_in(
+        elsewhere, str(project / "thresholds.yaml"), "--unlearn-run", str(project / "run"), "-v", "--junitxml", "j.xml"
+    )
+    assert "thresholds.yaml::ptq_gap[forget_task-nf4] FAILED" in done.stdout
+    cases = ElementTree.parse(elsewhere / "j.xml").findall(".//testcase")
+    assert {case.get("classname") for case in cases} == {"thresholds.yaml"}

@@ -85,3 +85,10 @@ def test_an_absolute_policy_is_a_file_uri():
     result = json.loads(sarif(evidence))["runs"][0]["results"][0]
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "file:///etc/a%20policy.yaml"
     assert EVIL not in unquote(sarif(hostile_evidence()))
+
+
+def test_of_a_shipped_policy_the_place_is_a_file_all_the_same():
+    run = VERDICTS["failed"]()
+    evidence = made_evidence(replace(run, policy=replace(run.policy, path="paper")))
+    for result in json.loads(sarif(evidence))["runs"][0]["results"]:
+        assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "run.json"

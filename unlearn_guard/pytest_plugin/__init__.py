@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unlearn_guard.pytest_plugin.limit_items import PolicyModule
+from unlearn_guard.pytest_plugin.limit_items import PolicyModule, policy_id, reads_as_policy
 from unlearn_guard.pytest_plugin.session_run import SESSION_RUN, UNJUDGED, SessionRun
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"{option} says how to measure, so it needs --unlearn-checkpoint")
     if config.getoption("--unlearn-candidate") and not (run or checkpoint):
         raise pytest.UsageError("--unlearn-candidate says whose run it must be, so it needs --unlearn-run")
+    if not (run or checkpoint):
+        for file in filter(reads_as_policy, _named_policies(config)):
+            raise pytest.UsageError(
+                f"{file.name} is a policy, and nobody said of which run: give --unlearn-run DIR, what `unlearn-guard "
+                "check --out DIR` left, or --unlearn-checkpoint CHECKPOINT --unlearn-base PATH --unlearn-suite NAME"
+            )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -124,7 +130,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> PolicyModu
         return None
     named = parent.session.isinitpath(file_path)
     if named or (file_path.name == "thresholds.yaml" and not _of_the_candidate(parent.config, file_path)):
-        return PolicyModule.from_parent(parent, path=file_path)
+        return PolicyModule.from_parent(parent, path=file_path, nodeid=policy_id(file_path, parent.config.rootpath))
     return None
 
 

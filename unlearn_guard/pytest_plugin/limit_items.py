@@ -1,15 +1,31 @@
 """A policy file as a test module, and each of its limits as a test item."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest._code.code import ExceptionChainRepr, ReprEntry, ReprFileLocation, ReprTraceback
 
 from unlearn_guard.pytest_plugin.session_run import SESSION_RUN
 
 if TYPE_CHECKING:
     from unlearn_guard.records import Check, Run
+
+
+_BEGINS = re.compile(rb"(?m)^limits[ \t]*:")
+
+
+def reads_as_policy(file: Path) -> bool:
+    """Whether a YAML file looks like a policy: other plug-ins have YAML of their own."""
+    with file.open("rb") as opened:
+        return file.name == "thresholds.yaml" or _BEGINS.search(opened.read(64 * 1024)) is not None
+
+
+def policy_id(file: Path, root: Path) -> str:
+    """A policy's node id: its path below the root, and its name alone where it lies elsewhere (pytest's is empty)."""
+    return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
 
 
 class PolicyModule(pytest.File):
@@ -60,8 +76,17 @@ class LimitItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The limit's own words instead of a traceback."""
         if isinstance(excinfo.value, LimitNotHeldError):
-            return str(excinfo.value)
+            return self._told(str(excinfo.value))
         return super().repr_failure(excinfo, style)
+
+    def _told(self, text: str) -> ExceptionChainRepr:
+        """The text where a traceback would be, and for the summary, which takes the first line, value and limit."""
+        from unlearn_guard.reports import wording
+
+        short = f"{wording.value(self.check)}, limit {wording.bounds(self.check.limit)}"
+        entry = ReprEntry(text.splitlines(), None, None, None, "value")
+        where = ReprFileLocation(str(self.path), self.check.limit.line or 1, f"{short}\n{text}")
+        return ExceptionChainRepr([(ReprTraceback([entry], None, "value"), where, None)])
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """The limit's file and line."""

@@ -79,12 +79,24 @@ class Check:
         return [measurement.value, self.corrected.value]
 
 
+_LINE = 160
+"""Characters: pytest cuts what it shows of a value after 240."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """Every check of a policy. `complete` is False when only part of the items was asked (`--limit`)."""
 
     checks: tuple[Check, ...]
     complete: bool
+
+    def __repr__(self) -> str:
+        """What a failed `assert verdict.passed` is to say: the limits that did not hold, as far as a line goes."""
+        found = [f"{check.id} {check.outcome}" for check in self.checks if check.outcome is not Outcome.PASSED]
+        shown = [text for place, text in enumerate(found) if len(", ".join(found[: place + 1])) <= _LINE] or found[:1]
+        more = [f"{len(found) - len(shown)} more"] if len(found) > len(shown) else []
+        part = [] if self.complete else ["not every item was asked"]
+        return f"<Verdict {self.word}: {', '.join([*shown, *more, *part]) or f'{len(self.checks)} limits held'}>"
 
     @property
     def passed(self) -> bool:

@@ -24,17 +24,32 @@ esac
 unset LC_ALL
 
 # The run directory is the action's own. A link there is not followed, and no verdict stands in it but this check's.
+if [ "${REPLACE:-true}" != true ] && [ -e "$OUT" ]; then no_verdict 4 "$OUT is there already, and replace is not true"; fi
 [ ! -L "$OUT" ] || rm -f -- "$OUT"
 rm -rf -- "$OUT/run.json" "$OUT/.earlier" "$OUT"/report.*
 if [ -e "$OUT/run.json" ] || [ -L "$OUT/run.json" ]; then no_verdict 3 "an earlier run cannot be taken away"; fi
 
-arguments=(check --out "$OUT" --replace --quiet)
+arguments=(check --out "$OUT" --replace)
 [ -z "${BASE:-}" ] || arguments+=(--base "$BASE")
 [ -z "${SUITE:-}" ] || arguments+=(--suite "$SUITE")
 [ -z "${THRESHOLDS:-}" ] || arguments+=(--thresholds "$THRESHOLDS")
 [ -z "${PRECISIONS:-}" ] || arguments+=(--precisions "$PRECISIONS")
+[ -z "${DATA_DIR:-}" ] || arguments+=(--data-dir "$DATA_DIR")
+[ -z "${TASKS_DIR:-}" ] || arguments+=(--tasks-dir "$TASKS_DIR")
+[ -z "${DEVICE:-}" ] || arguments+=(--device "$DEVICE")
+[ -z "${BATCH_SIZE:-}" ] || arguments+=(--batch-size "$BATCH_SIZE")
+[ -z "${SEAL:-}" ] || arguments+=(--seal "$SEAL")
+[ "${CHAT_TEMPLATE:-}" != true ] || arguments+=(--apply-chat-template)
+read -ra artifacts <<< "${ARTIFACTS:-}"
+for artifact in "${artifacts[@]}"; do arguments+=(--artifact "$artifact"); done
+# Folded in the log, and nothing in there is a command to the runner, whatever a checkpoint is called.
+token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+echo "::group::unlearn-guard check"
+echo "::stop-commands::$token"
 guard "${arguments[@]}" -- "$CHECKPOINT" # `--`: a checkpoint's name is never an option
 status=$?
+printf '\n::%s::\n' "$token"
+echo "::endgroup::"
 case $status in
   0 | 1 | 5) ;;
   *) no_verdict "$status" ;;

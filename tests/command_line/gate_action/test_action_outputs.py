@@ -44,7 +44,7 @@ def test_inputs_reach_pip_and_check_as_they_are(played: Gate, tmp_path: Path) ->
     pip, check = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()[:2]
     assert pip == "-P|-m|pip|install|--disable-pip-version-check|-c|c.txt|x[y]|"
     assert check == (
-        "-P|-m|unlearn_guard|check|--out|unlearn-guard-run|--replace|--quiet|"
+        "-P|-m|unlearn_guard|check|--out|unlearn-guard-run|--replace|"
         f"--base|{odd}|--precisions|full,nf4|--|--limit {odd}|"
     )
 

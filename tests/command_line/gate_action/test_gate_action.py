@@ -67,3 +67,39 @@ def test_a_line_break_cannot_add_an_output(gate: Gate, policy: str) -> None:
         told = gate(checkpoint="nothing", thresholds=policy, out=f"x{between}verdict=passed")
         assert (told.outputs["verdict"], told.status) == ("error", 4), repr(between)
         assert told.outputs["run-directory"] == ""
+
+
+def test_inputs_reach_the_command_as_they_are_and_torch_comes_first(played: Gate, tmp_path: Path) -> None:
+    told = played(
+        *(0, "passed"),
+        checkpoint="cand idate",
+        **{"data-dir": "my data", "tasks-dir": "tasks", "device": "cpu", "batch-size": "8", "seal": "seal.json"},
+        artifacts="gptq=./g awq=./a",
+        constraints="constraints.txt",
+        **{"apply-chat-template": "true"},
+    )
+    assert told.status == 0, told.log
+    asked = [line.split("|")[:-1] for line in (tmp_path / "asked").read_text().splitlines()]
+    installed = [line[4:] for line in asked if line[2:4] == ["pip", "install"]]
+    assert [line[-1] for line in installed] == ["torch", "unlearn-guard[gptq,pytest]"]
+    assert all(line[line.index("-c") + 1] == "constraints.txt" for line in installed)
+    (line,) = [line for line in asked if line[2:4] == ["unlearn_guard", "check"]]
+    words = " ".join(line)
+    for said in ("--data-dir my data", "--tasks-dir tasks", "--device cpu", "--batch-size 8", "--seal seal.json",
+                 "--artifact gptq=./g", "--artifact awq=./a", "--apply-chat-template", "--replace"):  # fmt: skip
+        assert said in words
+    assert line[-2:] == ["--", "cand idate"]
+    assert "--quiet" not in line
+    lines = told.log.splitlines()
+    begin, end = lines.index("::group::unlearn-guard check"), lines.index("::endgroup::")
+    token = lines[begin + 1].removeprefix("::stop-commands::")
+    assert len(token) == 32
+    assert lines[end - 1] == f"::{token}::", "from here on the runner listens again"
+
+
+def test_an_earlier_run_is_kept_where_replace_is_false(played: Gate, tmp_path: Path) -> None:
+    (tmp_path / "unlearn-guard-run").mkdir()
+    (tmp_path / "unlearn-guard-run" / "run.json").write_text("mine")
+    told = played(0, "passed", checkpoint="x", replace="false")
+    assert (told.status, told.outputs["verdict"]) == (4, "error")
+    assert (tmp_path / "unlearn-guard-run" / "run.json").read_text() == "mine"
