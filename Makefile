@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo real real-short test test-slow lint clean
+.PHONY: demo real real-short test test-slow lint docs clean
 
 demo: $(READY)
 	$(BIN)/unlearn-guard demo --out demo
@@ -28,6 +28,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The pages of docs/ as a site, in site/; a link that leads nowhere ends it.
+docs: $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt 'mkdocs-material>=9.6'
+	$(BIN)/mkdocs build --strict --quiet
+
 # torch first and alone: what comes after must not pull another build of it.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,4 +41,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo real real-short runs build dist
+	rm -rf $(VENV) site demo real real-short runs build dist

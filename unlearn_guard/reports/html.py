@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unlearn_guard.records import FULL, Check, Measurement, Outcome, Role, Run
 from unlearn_guard.reports import charts, wording
 from unlearn_guard.reports.evidence import Evidence, Flips
+from unlearn_guard.reports.meanings import meanings
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
 from unlearn_guard.reports.templating import asset, content_policy, template
 
@@ -35,6 +36,7 @@ def page(evidence: Evidence, *, show_items: bool = False) -> str:
         scores=scorecard(run),
         checks=worst_first(run.verdict.checks),
         reasons=dict.fromkeys((each.line, each.metric, each.because) for each in run.policy.limits),
+        meanings=meanings(run),
         accuracies=charts.accuracies(run),
         updates=charts.updates(evidence.drift),
         numbers=_weights(run),

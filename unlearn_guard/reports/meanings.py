@@ -1,0 +1,30 @@
+"""What each number of the policy is, in a sentence, where a report shows it."""
+
+from unlearn_guard.records import Run
+
+MEANINGS = {
+    "forget_drop": "The share of base's accuracy on a forget task that is gone: 1 is all of it, 0 none.",
+    "ptq_gap": (
+        "Post-training quantization gap: accuracy of the quantized candidate less that of the same candidate in full "
+        "precision, on a forget task. Above 0, quantizing brings knowledge back."
+    ),
+    "retain_drop": "Accuracy that the candidate lost on a retain task, both models at the same precision.",
+    "dtype_gap": "Accuracy on a forget task that shows in another dtype than the run's, and not in this one.",
+    "quantized_share": "The share of the weights that really is stored in 4 bits.",
+    "cad": (
+        "Circuit attribution divergence: how far the edges that carry the answer in base have moved in the candidate, "
+        "as a share of their weight. 0: the mechanism stands as it was; 1: it is gone."
+    ),
+    "as_c": "Attribution shift inside the circuit, as a share of all of base's attribution.",
+    "as_nc": "Attribution shift outside the circuit, as a share of all of base's attribution: broad damage.",
+    "code_flip_rate": "The share of 4-bit codes that differ from base's: what an edit leaves after rounding.",
+    "floor_survival": "The share of changed weights whose 4-bit code changed too.",
+    "above_chance_removed": "The share of what base knows above chance that is gone.",
+    "recovery": "Of what was forgotten in full precision, the share that is back.",
+}
+
+
+def meanings(run: Run) -> tuple[tuple[str, str], ...]:
+    """(metric, sentence) of those that the policy limits, in its order; none for a metric that has no sentence."""
+    named = dict.fromkeys(limit.metric for limit in run.policy.limits)
+    return tuple((metric, MEANINGS[metric]) for metric in named if metric in MEANINGS)
