@@ -13,7 +13,7 @@ FLOORS = (
     {"records", "errors"},
     {"resources", "reading"},
     {"registry", "environment", "processes"},
-    {"intake", "scoring", "quantizers", "attribution", "judging", "runs"},
+    {"intake", "scoring", "quantizers", "attribution", "residue", "judging", "runs"},
     {"reopening"},
     {"reports", "organism", "real"},
     {"checking"},

@@ -21,10 +21,14 @@ from unlearn_guard.records.policy import Limit, Policy, Property
 from unlearn_guard.records.run import Environment, Run, Stage
 from unlearn_guard.records.scores import RATIO_OCTAVES, EdgeScores, LayerDrift, Sample, TaskScore
 from unlearn_guard.records.task import Prompt, Role, Source, Task
+from unlearn_guard.records.trials import BASE, CANDIDATE, CONTROL, Trial, Trials
 from unlearn_guard.records.verdict import Check, Outcome, Verdict
 
 __all__ = [
+    "BASE",
+    "CANDIDATE",
     "CONFIDENCE_LEVELS",
+    "CONTROL",
     "CORRECTED",
     "FORGET_QUALITY",
     "FULL",
@@ -55,5 +59,7 @@ __all__ = [
     "StoredTensor",
     "Task",
     "TaskScore",
+    "Trial",
+    "Trials",
     "Verdict",
 ]
