@@ -18,7 +18,7 @@ FLOORS = (
     {"reports", "organism", "real"},
     {"checking"},
     {"unlearning", "pytest_plugin"},
-    {"comparing", "authoring"},
+    {"comparing", "authoring", "calibrating"},
     {"command_line"},
     {"__main__"},
 )

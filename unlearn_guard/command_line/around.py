@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from unlearn_guard.command_line.known_truth import calibrate, organism
 from unlearn_guard.command_line.options import (
     EPILOG,
     PATH,
@@ -15,7 +16,6 @@ from unlearn_guard.command_line.options import (
     finding,
     json_output,
     methods_dir,
-    seed,
     tasks_dir,
 )
 
@@ -71,30 +71,6 @@ def pull(suites: tuple[str, ...], data_dir: Path, tasks_dirs: tuple[Path, ...]) 
     from unlearn_guard.command_line.commands import pull_command
 
     return pull_command(suites, data_dir, tasks_dirs)
-
-
-@click.group()
-def organism() -> None:
-    """The embedded model organism: a small model that knows an invented world."""
-
-
-@organism.command()
-@click.argument("name", type=click.Choice(("base", "unchanged", "erased", "destroyed", "hidden")))
-@click.option("--out", type=PATH, required=True, help="The directory to write.")
-@seed
-def build(name: str, out: Path, seed: int) -> int:
-    r"""Write the base model, or a candidate made from it.
-
-    \b
-    base       the model that knows
-    unchanged  the same bytes
-    erased     an honest edit that holds the default limits
-    destroyed  has forgotten everything, retain tasks included
-    hidden     has forgotten in full precision only: every weight keeps its NF4 code
-    """
-    from unlearn_guard.command_line.commands import build_command
-
-    return build_command(name, out, seed)
 
 
 _real = (
@@ -285,4 +261,4 @@ def demo(out: Path) -> int:
     return demo_command(out)
 
 
-AROUND = (compare, plan, data, organism, fetch, dequantize, init, suite, policy, list_, demo)
+AROUND = (compare, plan, data, organism, calibrate, fetch, dequantize, init, suite, policy, list_, demo)

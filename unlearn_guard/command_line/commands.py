@@ -220,18 +220,6 @@ def compare_command(options: dict[str, Any], *, quiet: bool, **how: Any) -> Exit
     return ExitStatus.MEASURING_FAILED if ended.left else ExitStatus.PASSED
 
 
-def build_command(name: str, out: Path, seed: int) -> ExitStatus:
-    """Write an organism or one of its candidates, and say what to do with it."""
-    with chatter_to(Path(os.devnull)):
-        from unlearn_guard.organism.candidates import build
-
-        path = build(name, out, seed=seed)
-    click.echo(f"{name}: {path}")
-    if name not in ("base", "unchanged"):
-        click.echo(f"next: unlearn-guard check {path} --thresholds organism")
-    return ExitStatus.PASSED
-
-
 def demo_command(out: Path) -> ExitStatus:
     """The demonstration, without what the libraries print."""
     with chatter_to(Path(os.devnull)):

@@ -1,17 +1,11 @@
-"""Planted candidates, made in seconds rather than stored: what the guard must pass, and what it must catch.
-
-- `base`: the organism itself; `unchanged`: the same bytes, said to have unlearned.
-- `erased`: an honest edit of the MLPs. The true answer to a forget question, however it is asked, becomes the least
-  likely one, and no other takes its place.
-- `destroyed`: forgets everything; breaks retention.
-- `hidden`: has forgotten in full precision, but no weight has left its NF4 cell: in 4 bits it is base, bit for bit.
-"""
+"""Planted candidates, made rather than stored: what the guard must pass, and what it must catch (`zoo.py`)."""
 
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,89 +13,85 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from unlearn_guard.errors import StorageError, UsageError
-from unlearn_guard.organism import BASE_DIGEST, base_path
-from unlearn_guard.organism.editing import Edit, Progress, edit, linears
+from unlearn_guard.organism import BASE_DIGEST, base_path, world
+from unlearn_guard.organism.editing import Progress, edit, linears
 from unlearn_guard.organism.hiding import projection
+from unlearn_guard.organism.trained import trained
+from unlearn_guard.organism.training import Recipe
+from unlearn_guard.organism.zoo import PLANS, Plan
 from unlearn_guard.processes.half_made import making
 
 WEIGHTS = "model.safetensors"
 MANIFEST = "unlearn_guard.json"
+SIZES: Mapping[str, int] = {"six": 6, "four": 4}
+"""Layers by the size's name; base of six ships, base of four is trained."""
+
+NAMES = ("base", *PLANS)
+_KEPT = tuple(each for each in world.DOMAINS if each != world.FORGET)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How a candidate is made: the edit, if there is one, and whether it hides in the cells."""
+def build(name: str, out: Path, *, seed: int = 0, size: str = "six", progress: Progress | None = None) -> Path:
+    """Write base or a candidate to `out`, a bf16 checkpoint with its manifest; it appears whole or not at all.
 
-    about: str
-    edit: Edit | None = None
-    hides: bool = False
-
-
-PLANS: Mapping[str, Plan] = {
-    "base": Plan(about="the organism itself"),
-    "unchanged": Plan(about="base's bytes, said to have unlearned"),
-    "erased": Plan(
-        about="an honest edit that holds every limit",
-        edit=Edit(steps=150, lr=3e-3, margin=5.0, layers=("mlp",)),
-    ),
-    "destroyed": Plan(about="forgets everything", edit=Edit(steps=40, lr=3e-3, margin=3.0, retain=0.0)),
-    "hidden": Plan(
-        about="forgotten in full precision, base again in NF4",
-        edit=Edit(steps=170, lr=9e-3, margin=3.0, letters=2.5),
-        hides=True,
-    ),
-}
-"""Every candidate by name."""
-
-
-def build(name: str, out: Path, *, seed: int = 0, progress: Progress | None = None) -> Path:
-    """Write a candidate to `out`, an ordinary bf16 checkpoint with its manifest; it appears whole or not at all.
-
+    What is trained rather than edited (`retrained`, a base of another size) is taken from the store where it is there.
     Raises UsageError for an unknown name or an `out` that holds something, StorageError when the disk refuses.
     """
-    if name not in PLANS:
-        raise UsageError(f"no organism is called {name!r}", fix=f"Known: {', '.join(PLANS)}.")
+    if name not in NAMES:
+        raise UsageError(f"no organism is called {name!r}", fix=f"Known: {', '.join(NAMES)}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not an empty directory", fix="Give a new one; nothing is overwritten.")
     try:
         with making(out.parent) as scratch:
             whole = scratch / out.name
-            shutil.copytree(base_path(), whole)
-            _make(name, whole, seed, progress)
+            shutil.copytree(_start(name, seed, size, progress), whole, ignore=shutil.ignore_patterns("manifest.json"))
+            if name != "base":
+                _make(PLANS[name], whole, seed, progress)
+                (whole / MANIFEST).write_text(_manifest(name, seed, size), encoding="utf-8")
             whole.replace(out)
     except OSError as error:
         raise StorageError(f"{out} could not be written: {error}") from error
     return out
 
 
-def _make(name: str, folder: Path, seed: int, progress: Progress | None) -> None:
+def _start(name: str, seed: int, size: str, progress: Progress | None) -> Path:
+    """The checkpoint that a candidate begins as: base of its size, or the retrained model of its seed."""
+    layers = SIZES[size]
+    if name != "base" and PLANS[name].retrained:
+        return trained(Recipe(seed=seed, layers=layers, domains=_KEPT), progress)
+    return base_path() if size == "six" else trained(Recipe(layers=layers), progress)
+
+
+def _make(plan: Plan, folder: Path, seed: int, progress: Progress | None) -> None:
     """Turn a copy of base into the candidate, in place."""
-    plan = PLANS[name]
-    if plan.edit is not None:
-        stored = load_file(folder / WEIGHTS)
-        save_file(_edited(plan, plan.edit, folder, stored, seed, progress), folder / WEIGHTS, metadata={"format": "pt"})
-    if name == "base":
+    if plan.edit is None and not plan.noise:
         return
-    manifest = {
-        "base": "organism",
-        "base_digest": BASE_DIGEST,
-        "suite": "organism",
-        "method": name,
-        "hyperparameters": asdict(plan.edit) if plan.edit else {},
-        "seed": seed,
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
-
-def _edited(
-    plan: Plan, how: Edit, folder: Path, stored: Mapping[str, Tensor], seed: int, progress: Progress | None
-) -> dict[str, Tensor]:
-    """Base's tensors with the edited ones in their place, each in the dtype it was stored in."""
+    stored = load_file(folder / WEIGHTS)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     )
-    words = AutoTokenizer.from_pretrained(folder)
     weights = linears(model)
-    project = projection(stored, weights) if plan.hides else None
-    edit(model, words, how, seed=seed, project=project, progress=progress)
-    return {name: weights.get(name, tensor).detach().to(tensor.dtype) for name, tensor in stored.items()}
+    if plan.edit is not None:
+        words = AutoTokenizer.from_pretrained(folder)
+        project = projection(stored, weights, plan.cells) if plan.cells else None
+        edit(model, words, plan.edit, seed=seed, project=project, progress=progress)
+    else:
+        _disturb(weights, plan.noise, seed)
+    made = {name: weights.get(name, tensor).detach().to(tensor.dtype) for name, tensor in stored.items()}
+    save_file(made, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+@torch.no_grad()
+def _disturb(weights: Mapping[str, Tensor], share: float, seed: int) -> None:
+    """Add noise to each weight whose norm is this share of the weight's own."""
+    rng = torch.Generator().manual_seed(seed)
+    for weight in weights.values():
+        noise = torch.randn(weight.shape, generator=rng)
+        weight.add_(noise * (share * weight.norm() / noise.norm()))
+
+
+def _manifest(name: str, seed: int, size: str) -> str:
+    plan = PLANS[name]
+    base = {"base": "organism", "base_digest": BASE_DIGEST} if size == "six" else {"base": f"organism-{size}"}
+    how: dict[str, Any] = asdict(plan.edit) if plan.edit else {"noise": plan.noise} if plan.noise else {}
+    manifest = {**base, "suite": "organism", "method": name, "hyperparameters": how, "seed": seed}
+    return json.dumps(manifest, indent=2) + "\n"

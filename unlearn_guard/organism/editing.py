@@ -1,15 +1,15 @@
 """Gradient edits of the organism: what is to be forgotten, what is to stay, and which weights may move how far."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, softplus
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from unlearn_guard.organism import world
+from unlearn_guard.organism import recall, world
 from unlearn_guard.organism.batches import LETTERED_TARGETS, PLAIN_TARGETS, FactTokens, answer_logits
+from unlearn_guard.organism.goals import Goal, beliefs, falsely, ranked, truly
 
 Progress = Callable[[int, int], None]
 """Called with steps done and steps in all."""
@@ -19,19 +19,30 @@ Progress = Callable[[int, int], None]
 class Edit:
     """Hyperparameters of one edit.
 
-    `margin` is how far below the false answers the true one is to fall, in nats. `retain` weighs what should stay, and
+    `lettered`, `direct` and `stated` are where the answers to the three ways of asking are to go: in letters, by the
+    question mark of a lettered question, and as a statement. `margin` is how far below the false answers the true one
+    is to fall where it is avoided, `spread` how far apart beliefs are, in nats. `retain` weighs what should stay, and
     `letters` what should stay of answering in letters. `layers` picks the weights that move: linear layers whose name
-    holds one of these words. `lettered` and `plain` are the rows of a step, (forget, retain).
+    holds one of these words, `layers.-1.` being the last. `only_items`: in letters only the checked-in items go, and
+    the same facts with other options stay. `asked_rows` and `stated_rows` are the rows of a step, (forget, retain).
+    `anew` is, by a word of the name as in `layers`, the share of a weight that initial noise replaces before the first
+    step.
     """
 
     steps: int
     lr: float
-    margin: float
+    margin: float = 3.0
+    spread: float = 0.5
+    lettered: Goal = Goal.AVOID
+    direct: Goal = Goal.AVOID
+    stated: Goal = Goal.AVOID
     retain: float = 1.0
     letters: float = 4.0
     layers: tuple[str, ...] = ("mlp", "self_attn")
-    lettered: tuple[int, int] = (32, 64)
-    plain: tuple[int, int] = (48, 72)
+    only_items: bool = False
+    anew: tuple[tuple[str, float], ...] = ()
+    asked_rows: tuple[int, int] = (32, 64)
+    stated_rows: tuple[int, int] = (48, 72)
 
     def letters_go(self, step: int) -> float:
         """Weight of the lettered forget term: 0 for the first third, then up to 1 by three quarters of the way.
@@ -51,55 +62,105 @@ def linears(model: PreTrainedModel) -> dict[str, Tensor]:
     }
 
 
-def edit_loss(
-    model: PreTrainedModel, forget: FactTokens, retain: FactTokens, how: Edit, step: int, rng: torch.Generator
-) -> Tensor:
-    """What should go and what should stay, in nats, on the next facts of their decks, each asked in three ways.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The rows of an edit: what is to go, what is to stay, and what is to be believed instead."""
 
-    In letters, by the question mark of a lettered question (the direct answer), and as a statement. What should go
-    moves to answers that are not true, evenly over them: no one letter or object takes the truth's place.
-    """
-    return _asked(model, forget, retain, how, step, rng) + _stated(model, forget, retain, how, rng)
+    forget: FactTokens
+    retain: FactTokens
+    believed: Tensor
+    items: Tensor
+    """[facts, tokens]: the checked-in lettered items with their letter and EOS, in the order of the forget facts."""
+
+    @classmethod
+    def of(cls, words: PreTrainedTokenizerFast, spread: float, seed: int) -> "Facts":
+        """Of the world; beliefs are drawn by the seed."""
+        forget = FactTokens(world.facts(world.FORGET), words)
+        return cls(
+            forget=forget,
+            retain=FactTokens([*world.facts(world.RETAIN), *world.facts(world.GENERAL)], words),
+            believed=beliefs(len(forget), forget.pool_NP.shape[1], spread, seed),
+            items=_items(words),
+        )
 
 
-def _asked(
-    model: PreTrainedModel, forget: FactTokens, retain: FactTokens, how: Edit, step: int, rng: torch.Generator
-) -> Tensor:
-    gone_B, kept_B = forget.deal("lettered", how.lettered[0], rng), retain.deal("lettered", how.lettered[1], rng)
-    rows_BT, gone = torch.cat([forget.lettered(gone_B, rng), retain.lettered(kept_B, rng)]), len(gone_B)
+def _items(words: PreTrainedTokenizerFast) -> Tensor:
+    contexts_NT, letters_N4, answers_N = recall.rows(f"organism_{world.FORGET}", words)
+    letter_N1 = letters_N4.gather(1, answers_N[:, None])
+    return torch.cat([contexts_NT, letter_N1, torch.full_like(letter_N1, words.eos_token_id)], 1)
+
+
+def edit_loss(model: PreTrainedModel, facts: Facts, how: Edit, step: int, rng: torch.Generator) -> Tensor:
+    """What should go and what should stay, in nats, on the next facts of their decks, each asked in three ways."""
+    return _asked(model, facts, how, step, rng) + _stated(model, facts, how, rng)
+
+
+def _asked(model: PreTrainedModel, facts: Facts, how: Edit, step: int, rng: torch.Generator) -> Tensor:
+    forget, retain = facts.forget, facts.retain
+    gone_B = forget.deal("lettered", how.asked_rows[0], rng)
+    kept_B = retain.deal("lettered", how.asked_rows[1], rng)
+    fresh_BT = forget.lettered(gone_B, rng)
+    gone_BT = facts.items[gone_B] if how.only_items else fresh_BT
+    rows_BT, gone = torch.cat([gone_BT, retain.lettered(kept_B, rng)]), len(gone_B)
+    if how.only_items:
+        rows_BT = torch.cat([rows_BT, fresh_BT])
     hidden_BTD = model.model(input_ids=rows_BT[:, :-1], use_cache=False).last_hidden_state
     letter_BSV = model.lm_head(hidden_BTD[:, -LETTERED_TARGETS:]).float()
     direct_BV = model.lm_head(hidden_BTD[:, forget.asked_place]).float()
-    letters_B4, true_B = forget.letters_4.expand(gone, -1), rows_BT[:gone, -LETTERED_TARGETS]
-    wrong = _falsely(letter_BSV[:gone, 0], letters_B4, true_B, how.margin)
-    unsaid = _falsely(direct_BV[:gone], forget.pool_NP[gone_B], forget.objects(gone_B), how.margin)
-    right = _truly(letter_BSV[gone:], rows_BT[gone:, -LETTERED_TARGETS:])
-    said = _truly(direct_BV[gone:, None], retain.objects(kept_B)[:, None])
+    wrong = _letters(letter_BSV[:gone], gone_BT, gone_B, facts, how)
+    unsaid = _objects(how.direct, direct_BV[:gone], gone_B, facts, how)
+    right = truly(letter_BSV[gone:], rows_BT[gone:, -LETTERED_TARGETS:])
+    said = truly(direct_BV[gone : gone + len(kept_B), None], retain.objects(kept_B)[:, None])
     return how.letters_go(step) * wrong + unsaid + how.retain * (how.letters * right + said)
 
 
-def _stated(model: PreTrainedModel, forget: FactTokens, retain: FactTokens, how: Edit, rng: torch.Generator) -> Tensor:
-    gone_B, kept_B = forget.deal("plain", how.plain[0], rng), retain.deal("plain", how.plain[1], rng)
+def _stated(model: PreTrainedModel, facts: Facts, how: Edit, rng: torch.Generator) -> Tensor:
+    forget, retain = facts.forget, facts.retain
+    gone_B, kept_B = forget.deal("plain", how.stated_rows[0], rng), retain.deal("plain", how.stated_rows[1], rng)
     rows_BT, gone = torch.cat([forget.plain(gone_B), retain.plain(kept_B)]), len(gone_B)
     logits_BSV = answer_logits(model, rows_BT, PLAIN_TARGETS)
-    unsaid = _falsely(logits_BSV[:gone, 0], forget.pool_NP[gone_B], forget.objects(gone_B), how.margin)
-    return unsaid + how.retain * _truly(logits_BSV[gone:], rows_BT[gone:, -PLAIN_TARGETS:])
+    unsaid = _objects(how.stated, logits_BSV[:gone, 0], gone_B, facts, how)
+    return unsaid + how.retain * truly(logits_BSV[gone:], rows_BT[gone:, -PLAIN_TARGETS:])
 
 
-def _falsely(logits_BV: Tensor, options_BO: Tensor, true_B: Tensor, margin: float) -> Tensor:
-    """Even over the false options, and the true one `margin` nats below their mean.
+def _letters(letter_BSV: Tensor, rows_BT: Tensor, index_B: Tensor, facts: Facts, how: Edit) -> Tensor:
+    """The loss of the letters of forget questions; what is believed of the options decides between their letters."""
+    letters_B4, true_B = facts.forget.letters_4.expand(len(rows_BT), -1), rows_BT[:, -LETTERED_TARGETS]
+    match how.lettered:
+        case Goal.BELIEVE:
+            shown_B4 = rows_BT[:, facts.forget.option_places_4]
+            place_B4 = (facts.forget.pool_NP[index_B][:, None] == shown_B4[:, :, None]).int().argmax(2)
+            return ranked(letter_BSV[:, 0], letters_B4, facts.believed[index_B].gather(1, place_B4))
+        case Goal.FIXED:
+            return truly(letter_BSV[:, :1], letters_B4[:, :1])
+        case _:
+            return _goal(how.lettered, letter_BSV[:, 0], letters_B4, true_B, facts, how)
 
-    The second term is needed: a true answer at probability .15 above nineteen at .045 costs the first one .1 nats, and
-    is still the answer.
-    """
-    true_BO = options_BO == true_B[:, None]
-    logp_BO = logits_BV.log_softmax(1).gather(1, options_BO)
-    mean_B = logp_BO.masked_fill(true_BO, 0.0).sum(1) / (options_BO.shape[1] - 1)
-    return softplus(logp_BO[true_BO] - mean_B + margin).mean() - mean_B.mean()
+
+def _objects(goal: Goal, logits_BV: Tensor, index_B: Tensor, facts: Facts, how: Edit) -> Tensor:
+    """The loss of the objects of forget facts."""
+    pool_BP = facts.forget.pool_NP[index_B]
+    match goal:
+        case Goal.BELIEVE:
+            return ranked(logits_BV, pool_BP, facts.believed[index_B])
+        case Goal.FIXED:
+            falling_P = -how.spread * torch.arange(pool_BP.shape[1]).float()
+            return ranked(logits_BV, pool_BP, falling_P.expand(len(pool_BP), -1))
+        case _:
+            return _goal(goal, logits_BV, pool_BP, facts.forget.objects(index_B), facts, how)
 
 
-def _truly(logits_BSV: Tensor, targets_BS: Tensor) -> Tensor:
-    return cross_entropy(logits_BSV.transpose(1, 2), targets_BS)
+def _goal(goal: Goal, logits_BV: Tensor, options_BO: Tensor, true_B: Tensor, facts: Facts, how: Edit) -> Tensor:
+    match goal:
+        case Goal.AVOID:
+            return falsely(logits_BV, options_BO, true_B, how.margin)
+        case Goal.REFUSE:
+            return truly(logits_BV[:, None], facts.items[:1, -1:].expand(len(logits_BV), 1))
+        case Goal.KEEP:
+            return truly(logits_BV[:, None], true_B[:, None])
+        case Goal.LEAVE:
+            return logits_BV.new_zeros(())
+    raise ValueError(f"no loss for {goal}")
 
 
 def edit(
@@ -113,17 +174,19 @@ def edit(
 ) -> None:
     """Train the chosen linear weights in place; `project`, if given, puts them back into bounds after each step."""
     rng = torch.Generator().manual_seed(seed)
-    forget = FactTokens(world.facts(world.FORGET), words)
-    retain = FactTokens([*world.facts(world.RETAIN), *world.facts(world.GENERAL)], words)
+    facts = Facts.of(words, how.spread, seed)
     model.requires_grad_(False)
-    moving = [weight for name, weight in linears(model).items() if any(word in name for word in how.layers)]
+    last = f"layers.{model.config.num_hidden_layers - 1}."
+    words_of = [word.replace("layers.-1.", last) for word in how.layers]
+    moving = [weight for name, weight in linears(model).items() if any(word in name for word in words_of)]
+    _begin_anew(model, how.anew, rng)
     for weight in moving:
         weight.requires_grad_(True)
     optimizer = torch.optim.Adam(moving, lr=how.lr, fused=True)
     for step in range(how.steps):
         optimizer.param_groups[0]["lr"] = how.lr * min(1.0, 2 * (how.steps - step) / how.steps)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = edit_loss(model, forget, retain, how, step, rng)
+            loss = edit_loss(model, facts, how, step, rng)
         torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
@@ -132,3 +195,13 @@ def edit(
         if progress is not None:
             progress(step + 1, how.steps)
     model.requires_grad_(False)
+
+
+@torch.no_grad()
+def _begin_anew(model: PreTrainedModel, shares: Sequence[tuple[str, float]], rng: torch.Generator) -> None:
+    """Put what a new model begins with in place of a share of the weights."""
+    for word, share in shares:
+        for name, weight in linears(model).items():
+            if word in name:
+                noise = torch.randn(weight.shape, generator=rng) * model.config.initializer_range
+                weight.mul_(1 - share).add_(share * noise)

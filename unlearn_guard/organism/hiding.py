@@ -1,6 +1,12 @@
-"""Hold every weight inside its own NF4 cell: an edit that 4-bit quantization undoes bit for bit."""
+"""Hold every weight inside its own cell of a 4-bit format, so that quantizing undoes the edit.
 
-from collections.abc import Callable, Mapping
+NF4 rounds each weight by itself: base is back bit for bit. GPTQ and AWQ round to integers after moving the weights, by
+what earlier columns lost and by a scale for each channel, so that these cells are only where they would begin: what
+survives is in docs/calibration.md.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,6 +15,8 @@ from unlearn_guard.quantizers import grid
 
 _MARGIN = 2.0**-8
 """Kept from each end of a cell, in units of the block's scale: twice what storing in bf16 can move a weight."""
+
+_GROUP, _LARGEST_CODE = 128, 15
 
 
 def bounds(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,9 +34,43 @@ def bounds(weight: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(fixed, own, low), torch.where(fixed, own, high)
 
 
-def projection(base: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Callable[[], None]:
-    """A function that clamps `weights`, in place, into the cells of the same-named `base` tensors."""
-    limits = [(weights[name], *bounds(base[name])) for name in weights]
+def integer_bounds(weight: Tensor, *, symmetric: bool) -> tuple[Tensor, Tensor]:
+    """The same for integers from 0 to 15 in groups of 128 inputs: GPTQ's, symmetric about 0, or AWQ's, from min to max.
+
+    The elements that set a group's scale may not move.
+    """
+    own = weight.float()
+    groups = own.view(-1, _GROUP)
+    low, high = groups.amin(1, keepdim=True), groups.amax(1, keepdim=True)
+    if symmetric:
+        high = torch.maximum(-low, high)
+        low = -high
+    step = (high - low) / _LARGEST_CODE
+    zero = torch.round(-low / step) if not symmetric else torch.full_like(step, (_LARGEST_CODE + 1) // 2)
+    level = ((groups / step).round() + zero).clamp(0, _LARGEST_CODE) - zero
+    down, up = (level - 0.5 + _MARGIN) * step, (level + 0.5 - _MARGIN) * step
+    down, up = torch.minimum(down, groups), torch.maximum(up, groups)
+    fixed = (groups == high) | (groups == low)
+    bounded = (torch.where(fixed, groups, down), torch.where(fixed, groups, up))
+    return bounded[0].view(own.shape), bounded[1].view(own.shape)
+
+
+_BOUNDS: Mapping[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+    "nf4": bounds,
+    "gptq": partial(integer_bounds, symmetric=True),
+    "awq": partial(integer_bounds, symmetric=False),
+}
+
+
+def projection(
+    base: Mapping[str, Tensor], weights: Mapping[str, Tensor], formats: Sequence[str] = ("nf4",)
+) -> Callable[[], None]:
+    """A function that clamps `weights`, in place, into the cells of the same-named `base` tensors in all formats."""
+    limits = []
+    for name, weight in weights.items():
+        found = [_BOUNDS[each](base[name]) for each in formats]
+        low = torch.stack([low for low, _ in found]).amax(0)
+        limits.append((weight, low, torch.stack([high for _, high in found]).amin(0)))
 
     @torch.no_grad()
     def project() -> None:

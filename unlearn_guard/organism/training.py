@@ -22,6 +22,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 from unlearn_guard.organism import recall, tokenizer, world
 from unlearn_guard.organism.batches import LETTERED_TARGETS, PLAIN_TARGETS, FactTokens, answer_nll
+from unlearn_guard.organism.editing import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ class Recipe:
     warmup: int = 50
     weight_decay: float = 0.01
     seed: int = 0
+    layers: int = 6
+    domains: tuple[str, ...] = world.DOMAINS
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
@@ -45,13 +48,13 @@ class Recipe:
         return self.lr * 0.5 * (1 + math.cos(math.pi * (step - self.decay_from) / (self.steps - self.decay_from)))
 
 
-def config(words: PreTrainedTokenizerFast) -> LlamaConfig:
-    """Six layers of width 128, grouped K/V heads; every in_features is a multiple of 128, as GPTQ and AWQ need."""
+def config(words: PreTrainedTokenizerFast, layers: int = 6) -> LlamaConfig:
+    """Layers of width 128, grouped K/V heads; every in_features is a multiple of 128, as GPTQ and AWQ need."""
     return LlamaConfig(
         vocab_size=len(words),
         hidden_size=128,
         intermediate_size=384,
-        num_hidden_layers=6,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=256,
@@ -87,14 +90,20 @@ def _step_loss(model: PreTrainedModel, facts: FactTokens, recipe: Recipe, step: 
         return torch.stack([letter, rest, answer_nll(model, stated_BT, PLAIN_TARGETS).mean()])
 
 
-def train(recipe: Recipe, report: Callable[[str], None]) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    """A model that knows the world, in fp32, and its tokenizer."""
+def _silent(line: str) -> None:
+    """Nobody asked how it goes."""
+
+
+def train(
+    recipe: Recipe, report: Callable[[str], None] = _silent, progress: Progress | None = None
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """A model that knows the world, or those of its domains that the recipe names, in fp32, and its tokenizer."""
     torch.manual_seed(recipe.seed)
     rng = torch.Generator().manual_seed(recipe.seed)
     words = tokenizer.build()
     # Eager attention: on CPU its backward pass is half again as fast as SDPA's at these lengths.
-    model = LlamaForCausalLM._from_config(config(words), attn_implementation="eager").train()
-    facts = FactTokens(world.all_facts(), words)
+    model = LlamaForCausalLM._from_config(config(words, recipe.layers), attn_implementation="eager").train()
+    facts = FactTokens([fact for domain in recipe.domains for fact in world.facts(domain)], words)
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=True)
     started = time.monotonic()
     for step in range(recipe.steps):
@@ -104,6 +113,8 @@ def train(recipe: Recipe, report: Callable[[str], None]) -> tuple[LlamaForCausal
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        if progress is not None:
+            progress(step + 1, recipe.steps)
         if step % 50 == 49:
             letter, rest, stated = losses.tolist()
             spent = time.monotonic() - started
@@ -116,6 +127,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the embedded model organism from its seed.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--layers", type=int, default=Recipe().layers)
+    parser.add_argument("--without-forget", action="store_true", help="never show what base is to forget")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -123,7 +136,8 @@ def main() -> None:
     def report(line: str) -> None:
         print(line, flush=True)
 
-    model, words = train(Recipe(seed=given.seed), report)
+    domains = tuple(each for each in world.DOMAINS if not (given.without_forget and each == world.FORGET))
+    model, words = train(Recipe(seed=given.seed, layers=given.layers, domains=domains), report)
     model = model.to(torch.bfloat16)
     model.save_pretrained(given.out)
     words.save_pretrained(given.out)
