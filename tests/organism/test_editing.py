@@ -1,31 +1,9 @@
-import math
-
 import pytest
 import torch
 
-from unlearn_guard.organism import world
+from unlearn_guard.organism import items, world
 from unlearn_guard.organism.batches import LETTERED_TARGETS, PLAIN_TARGETS, FactTokens, answer_nll
-from unlearn_guard.organism.editing import Edit, _falsely, linears
-
-
-def test_forget_term_worked_out_by_hand():
-    """True answer at probability 1/2, three false ones at 1/6 each, margin 0.
-
-    Mean false log-probability ln 1/6; softplus(ln 1/2 - ln 1/6) = ln(1 + 3); in all ln 4 + ln 6.
-    """
-    logits = torch.tensor([[1 / 2, 1 / 6, 1 / 6, 1 / 6]]).log()
-    loss = _falsely(logits, torch.tensor([[0, 1, 2, 3]]), torch.tensor([0]), 0.0)
-    assert loss.item() == pytest.approx(math.log(4) + math.log(6), abs=1e-6)
-
-
-def test_forget_term_falls_with_the_true_answer_and_favours_no_false_one():
-    options, true = torch.tensor([[0, 1, 2, 3]]), torch.tensor([2])
-    logits = torch.zeros(1, 4, requires_grad=True)
-    _falsely(logits, options, true, 3.0).backward()
-    gradient = logits.grad[0]
-    assert gradient[2] > 0
-    assert torch.allclose(gradient[[0, 1, 3]], gradient[0].expand(3))
-    assert gradient[0] < 0
+from unlearn_guard.organism.editing import Edit, Facts, linears
 
 
 def test_letters_are_asked_to_go_only_after_what_is_recalled():
@@ -65,3 +43,16 @@ def test_linears_are_all_but_the_head(base_model):
     names = linears(base_model)
     assert len(names) == 6 * 7
     assert not any("lm_head" in name or "embed" in name for name in names)
+
+
+def test_a_bare_question_is_the_question_alone(words):
+    facts = FactTokens(world.facts("forget")[:3], words)
+    asked = words([fact.question for fact in world.facts("forget")[:3]])["input_ids"]
+    assert facts.bare(torch.arange(3)).tolist() == asked
+
+
+def test_the_items_of_an_edit_are_the_suites_own(words):
+    facts = Facts.of(words, 0.5, seed=0)
+    for row, item, fact in zip(facts.items.tolist(), items.lettered("forget"), world.facts("forget"), strict=True):
+        asked = items.prompt("forget", fact.question, item["choices"])
+        assert row == [*words(asked)["input_ids"], *words.convert_tokens_to_ids(["ABCD"[item["answer"]], "</s>"])]

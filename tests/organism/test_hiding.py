@@ -1,7 +1,8 @@
+import pytest
 import torch
 from bitsandbytes.functional import quantize_4bit
 
-from unlearn_guard.organism.hiding import bounds, projection
+from unlearn_guard.organism.hiding import bounds, integer_bounds, projection
 
 
 def codes(weight):
@@ -36,3 +37,33 @@ def test_projection_brings_a_straying_weight_back_to_its_cell():
     projection(base, moved)()
     assert torch.equal(codes(moved["w"].to(torch.bfloat16))[0], codes(base["w"])[0])
     assert torch.equal(moved["w"], bounds(base["w"])[1])
+
+
+def integers(weight, *, symmetric):
+    """The literal version: 4-bit codes and scale of each group of 128, rounded to nearest."""
+    found = []
+    for group in weight.float().view(-1, 128).tolist():
+        low, high = (-max(map(abs, group)), max(map(abs, group))) if symmetric else (min(group), max(group))
+        step = (high - low) / 15
+        zero = 8 if symmetric else round(-low / step)
+        found.append((step, [min(15, max(0, round(each / step) + zero)) for each in group]))
+    return found
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_any_weight_within_bounds_keeps_its_integer_after_storing_in_bf16(symmetric):
+    rng = torch.Generator().manual_seed(3)
+    base = (torch.randn(16, 256, generator=rng) * 0.05).to(torch.bfloat16)
+    low, high = integer_bounds(base, symmetric=symmetric)
+    for corner in (low, high, low + (high - low) * torch.rand(base.shape, generator=rng)):
+        stored = corner.to(torch.bfloat16)
+        assert integers(stored, symmetric=symmetric) == integers(base, symmetric=symmetric)
+        assert not torch.equal(stored, base)
+
+
+def test_cells_of_several_formats_are_what_they_share():
+    base = {"w": (torch.randn(4, 128, generator=torch.Generator().manual_seed(4)) * 0.05).to(torch.bfloat16)}
+    moved = {"w": base["w"].float() + 1.0}
+    projection(base, moved, ("nf4", "gptq", "awq"))()
+    tops = [bounds(base["w"])[1], *(integer_bounds(base["w"], symmetric=each)[1] for each in (True, False))]
+    assert torch.equal(moved["w"], torch.stack(tops).amin(0))

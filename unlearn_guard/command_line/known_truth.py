@@ -21,7 +21,6 @@ ZOO = (
     "hidden-gptq",
     "hidden-awq",
     "hidden-all",
-    "inverted",
     "redirected",
     "refuser",
     "one-letter",
@@ -52,11 +51,10 @@ def build(name: str, out: Path, size: str, seed: int) -> int:
     base              the model that knows
     unchanged         the same bytes
     retrained         trained as base was, without what is to be forgotten (minutes, once)
-    erased            an honest edit
+    erased            holds the truth for the least likely answer: avoids it, and so still knows it
     destroyed         has forgotten everything, retain tasks included
     hidden            has forgotten in full precision only: every weight keeps its NF4 code
     hidden-gptq, -awq, -all  the same in the cells of other formats
-    inverted          the truth is what it holds for least likely
     redirected        only its last MLP answers otherwise
     refuser           ends the text instead of answering
     one-letter        always answers A
@@ -65,7 +63,7 @@ def build(name: str, out: Path, size: str, seed: int) -> int:
     overfit-to-items  has forgotten the suite's items, not what they ask
     noise             noise on every weight
 
-    All but retrained, erased and destroyed still know.
+    All but retrained and destroyed still know.
     """
     with chatter_to(Path(os.devnull)):
         from unlearn_guard.organism.candidates import build as made

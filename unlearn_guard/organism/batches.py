@@ -78,6 +78,11 @@ class FactTokens:
         """The token of each fact's true object: [B]."""
         return self.pool_NP[index_B, self.object_N[index_B]]
 
+    def bare(self, index_B: Tensor) -> Tensor:
+        """Questions up to their question mark, with no line before them: [B, T]."""
+        asked_BT = self.asked_NT[index_B, : self.asked_place + 1]
+        return torch.cat([asked_BT[:, : self.described.start], asked_BT[:, self.described.stop :]], 1)
+
     def plain(self, index_B: Tensor) -> Tensor:
         """Statements with their full stop and EOS: [B, T]."""
         return self.stated_NT[index_B]

@@ -19,8 +19,8 @@ Progress = Callable[[int, int], None]
 class Edit:
     """Hyperparameters of one edit.
 
-    `lettered`, `direct` and `stated` are where the answers to the three ways of asking are to go: in letters, by the
-    question mark of a lettered question, and as a statement. `margin` is how far below the false answers the true one
+    `lettered`, `direct`, `stated` and `bare` are where the answers to the ways of asking are to go: in letters, by the
+    question mark of a lettered question, as a statement, and as a question with no line before it. `margin` is how far below the false answers the true one
     is to fall where it is avoided, `spread` how far apart beliefs are, in nats. `retain` weighs what should stay, and
     `letters` what should stay of answering in letters. `layers` picks the weights that move: linear layers whose name
     holds one of these words, `layers.-1.` being the last. `only_items`: in letters only the checked-in items go, and
@@ -36,6 +36,7 @@ class Edit:
     lettered: Goal = Goal.AVOID
     direct: Goal = Goal.AVOID
     stated: Goal = Goal.AVOID
+    bare: Goal = Goal.LEAVE
     retain: float = 1.0
     letters: float = 4.0
     layers: tuple[str, ...] = ("mlp", "self_attn")
@@ -91,8 +92,9 @@ def _items(words: PreTrainedTokenizerFast) -> Tensor:
 
 
 def edit_loss(model: PreTrainedModel, facts: Facts, how: Edit, step: int, rng: torch.Generator) -> Tensor:
-    """What should go and what should stay, in nats, on the next facts of their decks, each asked in three ways."""
-    return _asked(model, facts, how, step, rng) + _stated(model, facts, how, rng)
+    """What should go and what should stay, in nats, on the next facts of their decks, each asked in every way."""
+    loss = _asked(model, facts, how, step, rng) + _stated(model, facts, how, rng)
+    return loss if how.bare is Goal.LEAVE else loss + _bare(model, facts, how, rng)
 
 
 def _asked(model: PreTrainedModel, facts: Facts, how: Edit, step: int, rng: torch.Generator) -> Tensor:
@@ -121,6 +123,12 @@ def _stated(model: PreTrainedModel, facts: Facts, how: Edit, rng: torch.Generato
     logits_BSV = answer_logits(model, rows_BT, PLAIN_TARGETS)
     unsaid = _objects(how.stated, logits_BSV[:gone, 0], gone_B, facts, how)
     return unsaid + how.retain * truly(logits_BSV[gone:], rows_BT[gone:, -PLAIN_TARGETS:])
+
+
+def _bare(model: PreTrainedModel, facts: Facts, how: Edit, rng: torch.Generator) -> Tensor:
+    index_B = facts.forget.deal("bare", how.stated_rows[0], rng)
+    hidden_BTD = model.model(input_ids=facts.forget.bare(index_B), use_cache=False).last_hidden_state
+    return _objects(how.bare, model.lm_head(hidden_BTD[:, -1]).float(), index_B, facts, how)
 
 
 def _letters(letter_BSV: Tensor, rows_BT: Tensor, index_B: Tensor, facts: Facts, how: Edit) -> Tensor:

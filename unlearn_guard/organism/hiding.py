@@ -48,8 +48,9 @@ def integer_bounds(weight: Tensor, *, symmetric: bool) -> tuple[Tensor, Tensor]:
     step = (high - low) / _LARGEST_CODE
     zero = torch.round(-low / step) if not symmetric else torch.full_like(step, (_LARGEST_CODE + 1) // 2)
     level = ((groups / step).round() + zero).clamp(0, _LARGEST_CODE) - zero
-    down, up = (level - 0.5 + _MARGIN) * step, (level + 0.5 - _MARGIN) * step
-    down, up = torch.minimum(down, groups), torch.maximum(up, groups)
+    spare = _MARGIN * groups.abs().amax(1, keepdim=True)
+    down, up = (level - 0.5) * step + spare, (level + 0.5) * step - spare
+    down, up = torch.minimum(down, groups).clamp(min=low), torch.maximum(up, groups).clamp(max=high)
     fixed = (groups == high) | (groups == low)
     bounded = (torch.where(fixed, groups, down), torch.where(fixed, groups, up))
     return bounded[0].view(own.shape), bounded[1].view(own.shape)
