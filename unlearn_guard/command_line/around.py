@@ -16,6 +16,7 @@ from unlearn_guard.command_line.options import (
     finding,
     json_output,
     methods_dir,
+    seed,
     tasks_dir,
 )
 

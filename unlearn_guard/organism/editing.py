@@ -20,11 +20,12 @@ class Edit:
     """Hyperparameters of one edit.
 
     `lettered`, `direct`, `stated` and `bare` are where the answers to the ways of asking are to go: in letters, by the
-    question mark of a lettered question, as a statement, and as a question with no line before it. `margin` is how far below the false answers the true one
-    is to fall where it is avoided, `spread` how far apart beliefs are, in nats. `retain` weighs what should stay, and
-    `letters` what should stay of answering in letters. `layers` picks the weights that move: linear layers whose name
-    holds one of these words, `layers.-1.` being the last. `only_items`: in letters only the checked-in items go, and
-    the same facts with other options stay. `asked_rows` and `stated_rows` are the rows of a step, (forget, retain).
+    question mark of a lettered question, as a statement, and as a question with no line before it. `margin` is how far
+    below the false answers the true one is to fall where it is avoided, `spread` how far apart beliefs are, in nats.
+    `retain` weighs what should stay, and `letters` what should stay of answering in letters. `layers` picks the weights
+    that move: linear layers whose name holds one of these words, `layers.-1.` being the last. `only_items`: in letters
+    only the checked-in items go, and the same facts with other options stay. `asked_rows` and `stated_rows` are the
+    rows of a step, (forget, retain).
     `anew` is, by a word of the name as in `layers`, the share of a weight that initial noise replaces before the first
     step.
     """
