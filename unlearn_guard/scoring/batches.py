@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from unlearn_guard.errors import ScoringError
 from unlearn_guard.scoring.tokens import Pair
 
-POSITIONS = 4096
+TOKENS = 4096
+"""At most this many tokens a batch: more are no faster on any machine, and cost memory."""
+
+POSITIONS = 1024
 """At most this many scored positions a batch: each costs a whole vocabulary of logits."""
 
 
@@ -51,17 +55,34 @@ def rows_of(pairs: Sequence[Pair], max_length: int) -> tuple[list[Row], list[int
     return list(rows.values()), truncated
 
 
-def batches_of(rows: Sequence[Row], batch_size: int) -> list[list[Row]]:
+class Sized(Protocol):
+    """What can share a forward pass: its tokens, and how many of its positions are scored."""
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        """Ids that are run."""
+
+    @property
+    def keep(self) -> int:
+        """How many of their positions are scored."""
+
+
+Each = TypeVar("Each", bound=Sized)
+
+
+def batches_of(rows: Sequence[Each], batch_size: int) -> list[list[Each]]:
     """Rows in batches of `batch_size`, longest first: little padding, and what does not fit fails at once."""
     if batch_size < 1:
         raise ScoringError(f"a batch size of {batch_size}; expected at least 1")
-    batches: list[list[Row]] = []
-    widest = 0
-    for row in sorted(rows, key=lambda row: (-len(row.tokens), row.tokens)):
-        widest = max(widest, row.keep)
-        if batches and len(batches[-1]) < batch_size and (len(batches[-1]) + 1) * widest <= max(POSITIONS, widest):
+    batches: list[list[Each]] = []
+    widest = room = 0
+    for row in sorted(rows, key=lambda row: (-len(row.tokens), tuple(row.tokens))):
+        keep = row.keep
+        widest = max(widest, keep)
+        if batches and len(batches[-1]) < room and (len(batches[-1]) + 1) * widest <= max(POSITIONS, widest):
             batches[-1].append(row)
         else:
             batches.append([row])
-            widest = row.keep
+            widest = keep
+            room = min(batch_size, max(1, TOKENS // len(row.tokens)))
     return batches

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -9,14 +10,18 @@ from torch import Tensor
 
 from unlearn_guard.errors import NonFiniteError, ScoringError
 from unlearn_guard.scoring.answers import Nats
-from unlearn_guard.scoring.batches import Row
+from unlearn_guard.scoring.branching import Branching, Trunk
+from unlearn_guard.scoring.packs import Pack
 
 Answer = tuple[Nats, bool]
 """A continuation's log-likelihood in nats, and whether greedy decoding would have written it."""
 
+SUMMED = 128
+"""Positions whose softmax is taken at a time."""
+
 
 class Forward:
-    """A causal language model as a function from rows to answers.
+    """A causal language model as a function from packs of rows to answers.
 
     Sequences are padded on the left, so that what is scored stands at the end of every row and the model
     makes logits for nothing else; the mask and the position ids make a padded row score as it does alone.
@@ -36,25 +41,35 @@ class Forward:
         self._positions = "position_ids" in accepted
         self._width: int | None = None
 
-    def score(self, batch: Sequence[Row], name: Callable[[int], str]) -> list[tuple[int, Answer]]:
-        """The answer to every request of these rows, with the request's index.
+    @cached_property
+    def branching(self) -> Branching:
+        """How rows share what they have in common, as far as this model lets them."""
+        return Branching(self.model, self.device)
+
+    def score(
+        self, batch: Sequence[Pack], name: Callable[[int], str], trunk: Trunk | None = None
+    ) -> list[tuple[int, Answer]]:
+        """The answer to every request of these packs, with the request's index; all of them follow the trunk.
 
         The softmax is taken in fp32, at the scored positions only. `name` tells a request in a message.
         Raises NonFiniteError for a NaN or an infinity that leaves no distribution, ScoringError for a
         shape that was not asked for.
         """
-        keep = max(row.keep for row in batch)
-        logits_BKV = self.logits([row.tokens for row in batch], keep)
-        scored_BK = torch.zeros(len(batch), keep, dtype=torch.bool)
-        for index, row in enumerate(batch):
-            scored_BK[index, keep - row.keep :] = True
-        logits_NV = logits_BKV[scored_BK.to(logits_BKV.device)].float()
-        total_N = logits_NV.logsumexp(dim=-1)
-        self._refuse_non_finite(total_N, batch, name)
+        scored = [pack.scored() for pack in batch]
+        keep = max(map(len, scored))
+        logits_NV = _at_the_ends(self._logits(batch, keep, trunk), [len(each) for each in scored])
+        total_N = _logsumexp(logits_NV)
+        self._refuse_non_finite(total_N, batch, scored, name)
         greedy_N = logits_NV.argmax(dim=-1).tolist()
-        places, tokens, ends = _places(batch)
-        chosen = logits_NV[places, tokens] - total_N[places]
-        return _sum_up(batch, chosen.double().tolist(), greedy_N, ends)
+        requests, places, tokens = _places(batch, scored)
+        chosen = (logits_NV[places, tokens].float() - total_N[places]).double().tolist()
+        return _sum_up(requests, chosen, [greedy_N[place] for place in places])
+
+    def _logits(self, batch: Sequence[Pack], keep: int, trunk: Trunk | None) -> Tensor:
+        if trunk is None and all(len(pack.rows) == 1 for pack in batch):
+            return self.logits([pack.tokens for pack in batch], keep)
+        self.assert_rows([pack.tokens for pack in batch])
+        return self._checked(self.branching.logits(batch, keep, trunk), len(batch), keep)
 
     @torch.no_grad()
     def logits(self, sequences: Sequence[Sequence[int]], keep: int) -> Tensor:
@@ -93,19 +108,22 @@ class Forward:
         self._width = width
         return logits
 
-    def _refuse_non_finite(self, total_N: Tensor, batch: Sequence[Row], name: Callable[[int], str]) -> None:
+    def _refuse_non_finite(
+        self, total_N: Tensor, batch: Sequence[Pack], scored: Sequence[list[int]], name: Callable[[int], str]
+    ) -> None:
         # A NaN or +inf anywhere in the vocabulary, or -inf everywhere, shows in the sum; a masked entry does not.
         finite_N = torch.isfinite(total_N)
         if bool(finite_N.all()):
             return
         first = int((~finite_N).nonzero()[0])
-        for row in batch:
-            first -= row.keep
-            if first < 0:
+        for pack, places in zip(batch, scored, strict=True):
+            if first < len(places):
+                row = next(row for row, path in pack.rows if places[first] in path[-row.keep :])
                 raise NonFiniteError(
                     f"{self.label}: the logits of {name(row.targets[0][0])} are not finite",
                     fix="The weights, or what the quantizer made of them, hold a NaN or overflow at this dtype.",
                 )
+            first -= len(places)
 
 
 def pad_left(sequences: Sequence[Sequence[int]], padding: int, device: Any) -> tuple[Tensor, Tensor]:
@@ -117,30 +135,45 @@ def pad_left(sequences: Sequence[Sequence[int]], padding: int, device: Any) -> t
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def _places(batch: Sequence[Row]) -> tuple[list[int], list[int], list[int]]:
-    """Of every token of every target: the scored position that predicts it, its id, and where each target ends."""
+def _at_the_ends(logits_BKV: Tensor, counts: Sequence[int]) -> Tensor:
+    """Of each sequence its last so many positions, (N, V): a view where that is all of them."""
+    if set(counts) == {logits_BKV.shape[1]}:
+        return logits_BKV.flatten(0, 1)
+    return torch.cat([logits_KV[len(logits_KV) - count :] for logits_KV, count in zip(logits_BKV, counts, strict=True)])
+
+
+def _logsumexp(logits_NV: Tensor) -> Tensor:
+    """In fp32, a few positions at a time: torch makes a copy of what it is given."""
+    return torch.cat([some.float().logsumexp(dim=-1) for some in logits_NV.split(SUMMED)])
+
+
+def _places(
+    batch: Sequence[Pack], scored: Sequence[list[int]]
+) -> tuple[list[tuple[int, tuple[int, ...]]], list[int], list[int]]:
+    """Every target, and of each of its tokens the scored position that predicts it, and its id."""
+    requests: list[tuple[int, tuple[int, ...]]] = []
     places: list[int] = []
     tokens: list[int] = []
-    ends: list[int] = []
-    end = 0
-    for row in batch:
-        end += row.keep
-        for _, continuation in row.targets:
-            places.extend(range(end - len(continuation), end))
-            tokens.extend(continuation)
-            ends.append(end)
-    return places, tokens, ends
+    begin = 0
+    for pack, wanted in zip(batch, scored, strict=True):
+        where = {place: begin + index for index, place in enumerate(wanted)}
+        begin += len(wanted)
+        for row, path in pack.rows:
+            for target in row.targets:
+                requests.append(target)
+                places.extend(where[place] for place in path[-len(target[1]) :])
+                tokens.extend(target[1])
+    return requests, places, tokens
 
 
 def _sum_up(
-    batch: Sequence[Row], chosen: Sequence[float], greedy: Sequence[int], ends: Sequence[int]
+    requests: Sequence[tuple[int, tuple[int, ...]]], chosen: Sequence[float], greedy: Sequence[int]
 ) -> list[tuple[int, Answer]]:
     answers = []
     start = 0
-    targets = (target for row in batch for target in row.targets)
-    for (index, continuation), end in zip(targets, ends, strict=True):
-        length = len(continuation)
-        likelihood = Nats.of(tuple(chosen[start : start + length]))
-        answers.append((index, (likelihood, tuple(greedy[end - length : end]) == continuation)))
-        start += length
+    for index, continuation in requests:
+        end = start + len(continuation)
+        likelihood = Nats.of(tuple(chosen[start:end]))
+        answers.append((index, (likelihood, tuple(greedy[start:end]) == continuation)))
+        start = end
     return answers
