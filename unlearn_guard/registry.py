@@ -22,12 +22,51 @@ if TYPE_CHECKING:
 QUANTIZERS = "unlearn_guard.quantizers"
 METHODS = "unlearn_guard.methods"
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipped:
+    """A precision of ours: where its class is, how many bits a weight takes, whose rule it is, what has to be there."""
+
+    target: str
+    bits: int
+    library: str
+    needs: str = ""
+
+    @property
+    def about(self) -> str:
+        """Bits, library and needs, as `list precisions` says them."""
+        needs = f"; needs unlearn-guard[{self.needs}]" if self.needs else ""
+        return f"{self.bits:>2} bits, {self.library}{needs}"
+
+
+def _ours(place: str, bits: int, library: str, needs: str = "") -> Shipped:
+    return Shipped(target=f"unlearn_guard.quantizers.{place}", bits=bits, library=library, needs=needs)
+
+
+_LIKE = "rounded here as compressed-tensors does, weight only"
+
 _SHIPPED = {
-    FULL: "unlearn_guard.quantizers.full:Full",
-    "nf4": "unlearn_guard.quantizers.nf4:NF4",
-    "gptq": "unlearn_guard.quantizers.gptq:GPTQ",
-    "awq": "unlearn_guard.quantizers.awq:AWQ",
+    FULL: _ours("full:Full", 16, "the checkpoint as it is"),
+    "nf4": _ours("nf4:NF4", 4, "bitsandbytes"),
+    "gptq": _ours("gptq:GPTQ", 4, "gptqmodel, calibrated", "gptq"),
+    "awq": _ours("awq:AWQ", 4, "gptqmodel, calibrated", "gptq"),
+    "fp4": _ours("fp4:FP4", 4, "bitsandbytes"),
+    "nf4-dq": _ours("nf4_dq:NF4DQ", 4, "bitsandbytes, double quantization"),
+    "int8": _ours("int8:Int8", 8, "bitsandbytes, activations too"),
+    "rtn4": _ours("rtn4:RTN4", 4, f"{_LIKE}; groups of 128, or 64 or 32"),
+    "rtn4-64": _ours("rtn4:RTN4Group64", 4, f"{_LIKE}; groups of 64"),
+    "rtn4-32": _ours("rtn4:RTN4Group32", 4, f"{_LIKE}; groups of 32"),
+    "fp8": _ours("fp8:FP8", 8, f"{_LIKE}; e4m3, a scale a channel"),
+    "fp8-tensor": _ours("fp8:FP8Tensor", 8, f"{_LIKE}; e4m3, a scale a tensor"),
+    "mxfp4": _ours("mxfp4:MXFP4", 4, _LIKE),
+    "nvfp4": _ours("nvfp4:NVFP4", 4, _LIKE),
 }
+
+
+def about_precision(name: str, entry: EntryPoint) -> str:
+    """One line on a precision: of ours bits, library and needs, of a third party's where it comes from."""
+    shipped = _SHIPPED.get(name)
+    return shipped.about if shipped is not None and shipped.target == entry.value else entry.value
 
 
 def precisions() -> Mapping[str, EntryPoint]:
@@ -35,7 +74,7 @@ def precisions() -> Mapping[str, EntryPoint]:
 
     Raises PluginError where two distributions claim one name: neither may stand in for the other.
     """
-    found = {name: EntryPoint(name, target, QUANTIZERS) for name, target in _SHIPPED.items()}
+    found = {name: EntryPoint(name, shipped.target, QUANTIZERS) for name, shipped in _SHIPPED.items()}
     for entry in sorted(entry_points(group=QUANTIZERS), key=lambda entry: entry.name):
         other = found.setdefault(entry.name, entry)
         if other.value != entry.value:

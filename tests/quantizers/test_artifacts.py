@@ -111,7 +111,7 @@ def test_the_candidate_s_own_nf4_is_known_however_it_was_made(
     made = quantized(candidate.path, tmp_path, dtype, **options)
     assert assert_artifact("nf4", made, candidate, "here")
     assert (
-        quantized_share(stored_bytes(made.path), coverage(candidate.path))
+        quantized_share(stored_bytes(made.path), coverage(candidate.path), 4)
         == (2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 96),) * 2
     )
 
@@ -162,7 +162,7 @@ def test_a_layer_left_out_is_refused_by_name(candidate: Checkpoint, tmp_path: Pa
     made = quantized(candidate.path, tmp_path, llm_int8_skip_modules=["lm_head", "model.layers.1.mlp.down_proj"])
     with pytest.raises(UsageError, match=r"not all of it in nf4\n.*model\.layers\.1\.mlp\.down_proj"):
         assert_artifact("nf4", made, candidate, "here")
-    packed, total = quantized_share(stored_bytes(made.path), coverage(candidate.path)) or (0, 0)
+    packed, total = quantized_share(stored_bytes(made.path), coverage(candidate.path), 4) or (0, 0)
     assert total - packed == 64 * 96
 
 
@@ -171,7 +171,7 @@ def test_a_mixture_whose_experts_stayed_is_refused(tmp_path: Path) -> None:
     made = quantized(source, tmp_path / "made")
     with pytest.raises(UsageError, match=r"not all of it in nf4\n.*model\.layers\.0\.mlp\.experts\.gate_up_proj"):
         assert_artifact("nf4", made, Checkpoint(path=source, digest="0" * 64), "here")
-    packed, total = quantized_share(stored_bytes(made.path), coverage(source)) or (0, 0)
+    packed, total = quantized_share(stored_bytes(made.path), coverage(source), 4) or (0, 0)
     assert 0 < packed / total < 0.3
 
 

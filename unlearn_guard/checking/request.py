@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unlearn_guard.checking.possible import ALL, possible
 from unlearn_guard.errors import UsageError
 from unlearn_guard.organism import EMBEDDED, base_path
 from unlearn_guard.records import FULL
@@ -118,6 +119,9 @@ def settle(request: Request, draft: "PolicyDraft", candidate: "Intake | Outline"
         if named is not None and asked is not None and named != asked
     )
     precisions = request.precisions or draft.precisions or DEFAULT_PRECISIONS
+    if precisions == (ALL,):
+        precisions, left_out = possible(candidate.checkpoint.path)
+        notes += left_out
     if FULL not in precisions:
         raise UsageError(
             f"precisions {','.join(precisions)} leave out {FULL}",

@@ -1,4 +1,4 @@
-"""What is measured on the weights themselves: where an edit lies on base's grid, and how much is in 4 bits."""
+"""What is measured on the weights themselves: where an edit lies on base's grid, and how much is in a format's bits."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from unlearn_guard.runs.store import key as store_key
 def weigh(
     bench: Bench, candidate: Intake, precisions: Sequence[str], artifacts: Mapping[str, Intake]
 ) -> tuple[Measurement, ...]:
-    """The candidate's update on base's NF4 grid, and the share in 4 bits of each quantized candidate of this run."""
+    """The candidate's update on base's NF4 grid, and the share in its bits of each quantized candidate of this run."""
     with bench.watch.stage("compare weights", "nf4"):
         drift = _drift(bench, candidate)
         shares = [
@@ -70,7 +70,7 @@ def _share(bench: Bench, candidate: Intake, precision: str, artifact: Intake | N
         made = artifact.checkpoint if artifact else bench.quantized(quantizer(precision), candidate)
         files = stored_bytes(made.path)
         bench.store.put_json(key, files)
-    counted = quantized_share(files, coverage(candidate.checkpoint.path))
+    counted = quantized_share(files, coverage(candidate.checkpoint.path), quantizer(precision).bits)
     if not counted:
         return None
     packed, weights = counted

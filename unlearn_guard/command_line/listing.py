@@ -73,9 +73,9 @@ def _about(draft: "PolicyDraft") -> str:
 
 
 def _precisions() -> list[tuple[str, str]]:
-    from unlearn_guard.registry import about, precisions
+    from unlearn_guard.registry import about_precision, precisions
 
-    return [(name, about(entry)) for name, entry in precisions().items()]
+    return [(name, about_precision(name, entry)) for name, entry in precisions().items()]
 
 
 def _suites(tasks_dirs: tuple[Path, ...]) -> list[tuple[str, str]]:

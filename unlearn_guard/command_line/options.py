@@ -96,7 +96,9 @@ dtype = click.option(
 limit = click.option("--limit", type=click.IntRange(1), help="Ask the first N items only. Such a run never passes.")
 methods_dir = click.option("--methods-dir", type=PATH, metavar="DIR", help="Also look for methods here.")
 precisions = click.option(
-    "--precisions", callback=names, help="What to measure at.  [default: the policy's, else full,nf4,gptq,awq]"
+    "--precisions",
+    callback=names,
+    help="What to measure at: names, or all.  [default: the policy's, else full,nf4,gptq,awq]",
 )
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 tasks_dir = click.option(

@@ -11,7 +11,10 @@ from unlearn_guard.judging.lint import POLICY, policy_warnings
 from unlearn_guard.judging.thresholds import resolve
 from unlearn_guard.records import FULL, Run
 
-SHIPPED_PRECISIONS = (FULL, "nf4", "gptq", "awq")
+SHIPPED_PRECISIONS = (
+    *(FULL, "nf4", "gptq", "awq", "fp4", "nf4-dq", "int8", "rtn4", "rtn4-64", "rtn4-32"),
+    *("fp8", "fp8-tensor", "mxfp4", "nvfp4"),
+)
 
 
 def rejudge(run: Run, draft: PolicyDraft, precisions: Iterable[str] = SHIPPED_PRECISIONS) -> Run:

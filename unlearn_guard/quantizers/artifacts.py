@@ -9,7 +9,7 @@ from unlearn_guard.errors import Defect, UsageError
 from unlearn_guard.quantizers.coverage import coverage, named
 from unlearn_guard.quantizers.layers import directory_tensors, stored_tensors
 from unlearn_guard.quantizers.lineage import nf4_differences
-from unlearn_guard.quantizers.share import in_four_bits, stored_bytes
+from unlearn_guard.quantizers.share import in_bits, stored_bytes
 from unlearn_guard.records import Checkpoint
 
 OURS = ("nf4", "gptq", "awq")
@@ -47,7 +47,7 @@ def assert_artifact(precision: str, artifact: Checkpoint, candidate: Checkpoint,
     assert_recipe(precision, recipe_of(artifact.path), location)
     found, files = coverage(candidate.path), directory_tensors(artifact.path)
     sizes = stored_bytes(artifact.path)
-    left = [name for name in found.units if not in_four_bits(sizes, found, name)]
+    left = [name for name in found.units if not in_bits(sizes, found, name, 4)]
     if left:
         found_bits = f"{len(left)} of {len(found.units)} weights left out of the 4 bits"
         defect = Defect(where=named(left), found=found_bits, expected="none left out")

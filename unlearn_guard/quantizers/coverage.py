@@ -182,17 +182,28 @@ def linear_shapes(checkpoint: Path) -> dict[str, tuple[int, int]]:
     return dict(coverage(checkpoint).linears)
 
 
+_BITSANDBYTES = ("nf4", "nf4-dq", "fp4", "int8")
+_GROUPS = {
+    **dict.fromkeys(("gptq", "awq", "rtn4"), (128, 64, 32)),
+    **{"rtn4-64": (64,), "rtn4-32": (32,), "mxfp4": (32,), "nvfp4": (16,), "fp8": (1,), "fp8-tensor": (1,)},
+}
+"""The groups of inputs that a format can take; one of them has to divide every layer's width."""
+
+
 def refusals(checkpoint: Path, precision: str) -> tuple[Defect, ...]:
     """Why this model cannot be measured at a precision; empty where it can, and for a third party's precision.
 
     A third party's format says itself, in its `recipe` or `quantize`, what it cannot do.
     """
     found = coverage(checkpoint)
-    if precision == "nf4":
-        return (*_unknown(found), *_not_replaced(found), *_nothing(found))
-    if precision in ("gptq", "awq"):
+    stacked = _stacked(found) if precision != "nf4" else ()
+    if precision in _BITSANDBYTES:
+        return (*_unknown(found), *stacked, *_not_replaced(found), *_nothing(found))
+    if precision in _GROUPS:
+        turned = _turned(found) if precision in ("gptq", "awq") else ()
         rows = _rows(found) if precision == "awq" else ()
-        return (*_unknown(found), *_stacked(found), *_turned(found), *_no_group(found), *rows, *_nothing(found))
+        groups = _no_group(found, _GROUPS[precision])
+        return (*_unknown(found), *stacked, *turned, *groups, *rows, *_nothing(found))
     return ()
 
 
@@ -203,7 +214,7 @@ def assert_quantizable(checkpoint: Path, location: str, precisions: Sequence[str
     if bad:
         left = [precision for precision in precisions if precision not in bad]
         raise UsageError(
-            f"{location} cannot be checked at {', '.join(bad)}: some of its weights would not be in 4 bits",
+            f"{location} cannot be checked at {', '.join(bad)}: some of its weights would be left out",
             [
                 Defect(where=f"{precision}: {each.where}", found=each.found, expected=each.expected)
                 for precision in bad
@@ -239,7 +250,7 @@ def _stacked(found: Coverage) -> Iterator[Defect]:
     if found.experts:
         yield Defect(
             where=named(list(found.experts)),
-            found="the experts of a mixture, stacked in one parameter, which gptqmodel leaves in full precision",
+            found="the experts of a mixture, stacked in one parameter, which this format leaves in full precision",
             expected="linear layers",
         )
 
@@ -253,11 +264,12 @@ def _turned(found: Coverage) -> Iterator[Defect]:
         )
 
 
-def _no_group(found: Coverage) -> Iterator[Defect]:
-    if found.linears and largest_group(found.linears) is None:
+def _no_group(found: Coverage, sizes: tuple[int, ...]) -> Iterator[Defect]:
+    if found.linears and largest_group(found.linears, sizes) is None:
         widths = sorted({width for _, width in found.linears.values()})
+        choice = "128, 64 or 32" if len(sizes) > 1 else str(sizes[0])
         yield Defect(
-            where="input widths", found=named(list(map(str, widths))), expected="a group of 128, 64 or 32 divides each"
+            where="input widths", found=named(list(map(str, widths))), expected=f"a group of {choice} divides each"
         )
 
 

@@ -33,6 +33,10 @@ class NF4:
     name = "nf4"
     bits = 4
     calibrated = False
+    levels = "nf4"
+    """The library's name of the sixteen levels."""
+    double = False
+    """Whether the block scales are themselves stored in 8 bits."""
 
     def recipe(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:  # noqa: ARG002 - the protocol's signature
         """Format, block size and the versions of the two libraries that decide."""
@@ -40,7 +44,7 @@ class NF4:
         return {
             "quantizer": self.name,
             "block": BLOCK,
-            "double_quantization": False,
+            "double_quantization": self.double,
             "experts": "one matrix each",  # what an earlier release stored of a mixture had them in full precision
             "versions": versions,
         }
@@ -54,8 +58,8 @@ class NF4:
 
         config = BitsAndBytesConfig(
             load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",  # the library's default is FP4
-            bnb_4bit_use_double_quant=False,
+            bnb_4bit_quant_type=self.levels,  # the library's default is FP4
+            bnb_4bit_use_double_quant=self.double,
             bnb_4bit_compute_dtype=placement.dtype,
         )
         # "auto": what is not quantized is saved in the dtype it came in, bit for bit.
@@ -65,7 +69,7 @@ class NF4:
         model.save_pretrained(out, save_original_format=False)
         experts.write(taken, out)
         del model
-        _assert_codes(checkpoint, out, placement.cast)
+        _assert_codes(checkpoint, out, placement.cast, levels=self.levels, double=self.double)
         return Checkpoint(path=out, digest=directory_digest(out), precision=self.name, method=checkpoint.method)
 
     def load(self, checkpoint: Checkpoint, placement: Placement) -> "PreTrainedModel":
@@ -95,17 +99,23 @@ class NF4:
             layer.compute_dtype = placement.compute or placement.dtype
             layer.compute_type_is_set = True
             layer.support_avx512bf16_for_cpu = False
-            if layer.weight.quant_state.quant_type != self.name:
-                kind = layer.weight.quant_state.quant_type
-                raise QuantizationError(f"{checkpoint.path} holds {kind} weights where nf4 was asked for")
+            self._assert_kind(checkpoint.path, layer.weight.quant_state)
         computing = placement.dtype if isinstance(placement.dtype, torch.dtype) else model.dtype
         for layer in layers:
             layer.weight.quant_state.dtype = computing  # else unpacked weights are rounded to the stored dtype
         experts.put_in(model, files, stacked, computing)
         return model
 
+    def _assert_kind(self, path: Path, state: Any) -> None:
+        """Double quantization rounds the scales alone: `nf4` takes it too, `nf4-dq` takes nothing else."""
+        if state.quant_type != self.levels or (self.double and not state.nested):
+            kind = state.quant_type if state.quant_type != self.levels else f"{state.quant_type} (scales in fp32)"
+            raise QuantizationError(f"{path} holds {kind} weights where {self.name} was asked for")
 
-def _assert_codes(source: Checkpoint, written: Path, cast: torch.dtype | str = "auto") -> None:
+
+def _assert_codes(
+    source: Checkpoint, written: Path, cast: torch.dtype | str = "auto", *, levels: str = "nf4", double: bool = False
+) -> None:
     """Every packed code and block scale is what `quantize_4bit` makes of the source; the rest is the source's."""
     from bitsandbytes.functional import quantize_4bit
 
@@ -117,10 +127,12 @@ def _assert_codes(source: Checkpoint, written: Path, cast: torch.dtype | str = "
         if name in found.experts:
             codes, absmax = experts.pack(weight)
         else:
-            codes, state = quantize_4bit(weight, blocksize=BLOCK, quant_type="nf4")
+            codes, state = quantize_4bit(weight, blocksize=BLOCK, quant_type=levels, compress_statistics=double)
             absmax = state.absmax
         same_codes = torch.equal(codes.flatten().cpu(), read_tensor(written_files, name).flatten())
         if not same_codes or not torch.equal(absmax.cpu(), read_tensor(written_files, f"{name}.absmax")):
-            raise QuantizationError(f"{name}: the saved NF4 weights are not those of bitsandbytes' quantize_4bit")
+            raise QuantizationError(
+                f"{name}: the saved {levels.upper()} weights are not those of bitsandbytes' quantize_4bit"
+            )
     quantized = set(found.units)
     assert_untouched(source_files, written_files, [name for name in source_files if name not in quantized])

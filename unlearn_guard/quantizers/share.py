@@ -1,4 +1,4 @@
-"""How much of a quantized model is in 4 bits, read off the bytes that were written."""
+"""How much of a quantized model is in its format's bits, read off the bytes that were written."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from unlearn_guard.quantizers.coverage import Coverage
 from unlearn_guard.quantizers.layers import directory_tensors
 
 _PADDING = 8
-"""Bits that a matrix may take beyond four an element: an odd number of codes ends in half a byte."""
+"""Bits that a matrix may take beyond its format's: an odd number of 4-bit codes ends in half a byte."""
 
 Held = TypeVar("Held")
 
@@ -19,7 +19,7 @@ def find(files: Mapping[str, Held], name: str) -> Held | None:
 
 
 def elements(found: Coverage, name: str) -> int:
-    """How many weights a parameter that is to be in 4 bits has."""
+    """How many weights a parameter that is to be quantized has."""
     if name in found.experts:
         experts, rows, columns = found.experts[name]
         return experts * rows * columns
@@ -35,22 +35,22 @@ def stored_bytes(directory: Path) -> dict[str, int]:
     }
 
 
-def in_four_bits(files: Mapping[str, int], found: Coverage, name: str) -> bool:
-    """Whether this parameter's codes are there, and take at most 4 bits a weight. `files` has bytes by name."""
+def in_bits(files: Mapping[str, int], found: Coverage, name: str, bits: int) -> bool:
+    """Whether this parameter's codes are there, and take at most `bits` a weight. `files` has bytes by name."""
     layer = name.removesuffix(".weight")
     packed = find(files, f"{layer}.qweight") or find(files, f"{layer}.weight_packed") or find(files, name)
     if packed is None:
         return False
     matrices = found.experts[name][0] if name in found.experts else 1
-    return 0 < 8 * packed <= 4 * elements(found, name) + _PADDING * matrices
+    return 0 < 8 * packed <= bits * elements(found, name) + _PADDING * matrices
 
 
-def quantized_share(files: Mapping[str, int], found: Coverage) -> tuple[int, int] | None:
-    """Weights stored in at most 4 bits, of all weights outside embeddings and head; None where no file can be read.
+def quantized_share(files: Mapping[str, int], found: Coverage, bits: int) -> tuple[int, int] | None:
+    """Weights stored in at most `bits` bits, of all outside embeddings and head; None where no file can be read.
 
     `files` are `stored_bytes`. All weights are those of two dimensions or more: what formats leave in full precision
     counts below the line.
     """
     if not files or not found.total:
         return None
-    return sum(elements(found, name) for name in found.units if in_four_bits(files, found, name)), found.total
+    return sum(elements(found, name) for name in found.units if in_bits(files, found, name, bits)), found.total

@@ -1,0 +1,68 @@
+"""Through the real command: `--precisions all`, and what is said of each precision."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from command import Done, read_json
+
+from tests import tiny
+from unlearn_guard.checking.possible import possible
+from unlearn_guard.judging.rejudge import SHIPPED_PRECISIONS
+from unlearn_guard.registry import _SHIPPED, about_precision, precisions, quantizer
+
+
+def test_what_a_listing_says_is_what_the_class_has() -> None:
+    assert tuple(_SHIPPED) == SHIPPED_PRECISIONS
+    for name, shipped in _SHIPPED.items():
+        assert (quantizer(name).name, quantizer(name).bits) == (name, shipped.bits)
+        assert about_precision(name, precisions()[name]).startswith(f"{shipped.bits:>2} bits, ")
+
+
+def test_list_precisions_says_bits_library_and_needs(here: Callable[..., Done]) -> None:
+    said = here("list", "precisions").text.splitlines()
+    assert any(line.split()[:3] == ["gptq", "4", "bits,"] and "needs unlearn-guard[gptq]" in line for line in said)
+    assert any(line.startswith("int8") and " 8 bits, bitsandbytes" in line for line in said)
+
+
+def test_what_a_machine_cannot_measure_has_a_note_with_the_reason(tmp_path: Path) -> None:
+    tiny.build("gpt_oss").config.save_pretrained(tmp_path)
+    found, left_out = possible(tmp_path)
+    assert found == ("full", "nf4")
+    assert {note.split()[0] for note in left_out} == set(SHIPPED_PRECISIONS) - {"full", "nf4"}
+    assert all("experts of a mixture" in note for note in left_out)
+
+
+POLICY = """version: 1
+limits:
+  - {metric: quantized_share, task: weights, precision: [%s], at_least: 0.9, because: test}
+"""
+
+
+@pytest.mark.slow
+def test_all_measures_what_can_be_and_a_limit_on_the_rest_is_unmeasured(
+    here: Callable[..., Done], tmp_path: Path
+) -> None:
+    """GPT-2 keeps its weights the other way round, so that GPTQ and AWQ are not to be had: exit 5, never 0."""
+    model = tiny.build("gpt2")
+    base = tiny.save(model, tmp_path / "base")
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1.01)
+    candidate = tiny.save(model, tmp_path / "candidate")
+    policy, suites = tmp_path / "policy.yaml", tiny.write_suite(tmp_path / "suites", long=24)
+    able = ("nf4", "fp4", "nf4-dq", "int8", "rtn4", "rtn4-32", "fp8", "fp8-tensor", "mxfp4", "nvfp4")
+    asked = ["check", candidate, "--base", base, "--suite", "quiz", "--tasks-dir", suites, "--thresholds", policy]
+    asked += ["--precisions", "all", "--quiet", "--out", tmp_path / "run"]
+    policy.write_text(POLICY % ",".join(able))
+    done = here(*asked)
+    assert done.status == 0, done.text
+    run = read_json(tmp_path / "run" / "run.json")
+    for metric in ("forget_drop", "ptq_gap", "retain_drop", "recovery", "quantized_share"):
+        found = {each["precision"] for each in run["measurements"] if each["metric"] == metric}
+        assert metric != "quantized_share" or found == set(able)
+    policy.write_text(POLICY % "nf4,gptq")
+    done = here(*asked, "--replace")
+    assert done.status == 5, done.text
+    assert "gptq was not measured: transformer.h.0.attn.c_attn" in " ".join(done.text.split())

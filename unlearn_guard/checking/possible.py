@@ -1,0 +1,34 @@
+"""`--precisions all`: every precision that this machine can measure this model at, and why it cannot the others."""
+
+from pathlib import Path
+
+from unlearn_guard.errors import GuardError
+from unlearn_guard.registry import precisions, quantizer
+
+ALL = "all"
+"""What stands on the command line for every precision."""
+
+
+def possible(checkpoint: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names, `full` first, and a note for each that is left out: a limit on one of those stays unmeasured."""
+    found, left_out = [], []
+    for name in precisions():
+        reason = why_not(name, checkpoint)
+        if reason is None:
+            found.append(name)
+        else:
+            left_out.append(f"{name} was not measured: {reason}")
+    return tuple(found), tuple(left_out)
+
+
+def why_not(name: str, checkpoint: Path) -> str | None:
+    """Why a model cannot be measured at a precision here; None where it can."""
+    from unlearn_guard.quantizers.coverage import linear_shapes, refusals
+
+    if defects := refusals(checkpoint, name):
+        return "; ".join(f"{each.where}: {each.found}; expected {each.expected}" for each in defects)
+    try:
+        quantizer(name).recipe(linear_shapes(checkpoint))
+    except GuardError as error:
+        return f"{error.summary} {error.fix or ''}".strip()
+    return None

@@ -1,0 +1,45 @@
+"""FP8 (e4m3), weight only: a scale an output channel, or one a tensor (arXiv 2209.05433)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearn_guard.quantizers.rounded import Rounded, Stored
+
+LARGEST = 448.0
+"""The largest e4m3 number."""
+
+
+class FP8(Rounded):
+    """compressed-tensors' FP8 by channel: w / s rounded to e4m3, s = the row's largest magnitude / 448."""
+
+    name = "fp8"
+    bits = 8
+    layout = "float-quantized"
+    strategy = "channel"
+
+    def weights(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:  # noqa: ARG002 - no group
+        """8-bit floats."""
+        return {"num_bits": 8, "type": "float", "strategy": self.strategy}
+
+    def encode(self, weight: Tensor, group: int) -> Stored:  # noqa: ARG002 - no group
+        """The e4m3 numbers, and scales in the weight's own dtype."""
+        size = weight.float().abs()
+        largest = size.amax(1, keepdim=True) if self.strategy == "channel" else size.max().reshape(1)
+        scale = (largest / LARGEST).to(weight.dtype)
+        scale = torch.where(scale == 0, torch.finfo(weight.dtype).eps, scale)
+        rounded = (weight.float() / scale.float()).clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn)
+        return {"weight": rounded, "weight_scale": scale}
+
+    def decode(self, stored: Stored, shape: tuple[int, int]) -> Tensor:  # noqa: ARG002 - stored as it is
+        """Number times scale."""
+        return stored["weight"].float() * stored["weight_scale"].float()
+
+
+class FP8Tensor(FP8):
+    """The same with one scale a tensor."""
+
+    name = "fp8-tensor"
+    strategy = "tensor"
