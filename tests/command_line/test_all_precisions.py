@@ -21,7 +21,7 @@ def test_what_a_listing_says_is_what_the_class_has() -> None:
 
 
 def test_list_precisions_says_bits_library_and_needs(here: Callable[..., Done]) -> None:
-    said = here("list", "precisions").text.splitlines()
+    said = here("list", "precisions").out.splitlines()
     assert any(line.split()[:3] == ["gptq", "4", "bits,"] and "needs unlearn-guard[gptq]" in line for line in said)
     assert any(line.startswith("int8") and " 8 bits, bitsandbytes" in line for line in said)
 

@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from tests import tiny
-from unlearn_guard.errors import QuantizationError
+from unlearn_guard.errors import QuantizationError, UsageError
 from unlearn_guard.quantizers import e2m1
+from unlearn_guard.quantizers.artifacts import assert_artifact
 from unlearn_guard.quantizers.coverage import coverage, refusals
 from unlearn_guard.quantizers.fp8 import FP8, FP8Tensor
 from unlearn_guard.quantizers.mxfp4 import MXFP4
@@ -179,3 +180,33 @@ def test_a_layer_that_is_not_in_the_format_is_an_error(source: Checkpoint, place
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(QuantizationError, match=r"up_proj is not in mxfp4"):
         form.load(Checkpoint(path=out, digest="1" * 64), placement)
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+def test_an_artifact_is_the_candidate_s_or_refused(
+    form: Rounded, source: Checkpoint, placement: Placement, tmp_path: Path
+) -> None:
+    """Another model's, zero points and an order of inputs are refused; a code on a boundary is not."""
+    (tmp_path / "out").mkdir()
+    made = form.quantize(source, NOTHING, tmp_path / "out", placement)
+    assert assert_artifact(form.name, made, source, "artifact")
+    tensors = load_file(made.path / "model.safetensors")
+    layer = "model.layers.1.mlp.up_proj"
+
+    def edited(**more: torch.Tensor) -> Checkpoint:
+        held = tensors | {f"{layer}.{end}": value for end, value in more.items()}
+        save_file(held, made.path / "model.safetensors", metadata={"format": "pt"})
+        return made
+
+    for wrong in (
+        {"weight_zero_point": torch.zeros(256, 1, dtype=torch.int32)},
+        {"weight_g_idx": torch.arange(128)},
+        {
+            "weight_scale": tensors[f"{layer}.weight_scale"].flip(0).contiguous()
+            if form.name != "fp8-tensor"
+            else (tensors[f"{layer}.weight_scale"].float() * 2).to(tensors[f"{layer}.weight_scale"].dtype)
+        },
+        {"weight": torch.zeros(256, 128, dtype=torch.float8_e4m3fn)},
+    ):
+        with pytest.raises(UsageError, match="was not made from the candidate"):
+            assert_artifact(form.name, edited(**wrong), source, "artifact")

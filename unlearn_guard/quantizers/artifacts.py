@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from unlearn_guard.errors import Defect, UsageError
+from unlearn_guard.errors import Defect, QuantizationError, UsageError
 from unlearn_guard.quantizers.coverage import coverage, named
 from unlearn_guard.quantizers.layers import directory_tensors, stored_tensors
 from unlearn_guard.quantizers.lineage import nf4_differences
+from unlearn_guard.quantizers.rounded import Rounded
 from unlearn_guard.quantizers.share import in_bits, stored_bytes
 from unlearn_guard.records import Checkpoint
+from unlearn_guard.registry import quantizer
 
 OURS = ("nf4", "gptq", "awq")
 """The precisions whose recipes are known here; a third party's format looks after its own."""
@@ -42,6 +44,9 @@ def assert_artifact(precision: str, artifact: Checkpoint, candidate: Checkpoint,
 
     True where it has been shown that the artifact was made from this candidate, weight by weight.
     """
+    maker = quantizer(precision)
+    if isinstance(maker, Rounded):
+        return _assert_rounded(maker, artifact, candidate, location)
     if precision not in OURS:
         return False
     assert_recipe(precision, recipe_of(artifact.path), location)
@@ -59,6 +64,18 @@ def assert_artifact(precision: str, artifact: Checkpoint, candidate: Checkpoint,
             fix = "Quantize this candidate, or leave nf4 to the guard: NF4 is the same whoever makes it."
             raise UsageError(f"{location} was not made from the candidate", defects, fix=fix)
     return precision == "nf4"
+
+
+def _assert_rounded(maker: Rounded, artifact: Checkpoint, candidate: Checkpoint, location: str) -> bool:
+    """A format that looks at no data: its codes follow from the candidate's weights, layer by layer."""
+    try:
+        defects = maker.differences(artifact.path, candidate)
+    except QuantizationError as error:
+        raise UsageError(f"{location} is not all of it in {maker.name}: {error.summary}") from error
+    if defects:
+        fix = f"Quantize this candidate, or leave {maker.name} to the guard: it quantizes the candidate itself."
+        raise UsageError(f"{location} was not made from the candidate", defects, fix=fix)
+    return True
 
 
 def assert_recipe(precision: str, recipe: Mapping[str, Any] | None, location: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from unlearn_guard.errors import QuantizationError
+from unlearn_guard.errors import Defect, QuantizationError
 from unlearn_guard.quantizers.coverage import Coverage, coverage, linear_shapes, named
 from unlearn_guard.quantizers.layers import (
     assert_untouched,
@@ -30,6 +30,8 @@ from unlearn_guard.records import Checkpoint, StoredTensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+_MOST = 0.1
 
 Stored = dict[str, Tensor]
 """What a layer is stored as, by the end of its name: `weight_packed`, `weight_scale`, ..."""
@@ -107,6 +109,26 @@ class Rounded(ABC):
             raise QuantizationError(f"{layer} is not in {self.name}: it holds {named(sorted(held)) or 'nothing'}")
         return _as_the_model_has_it(held, layer, found)
 
+    def differences(self, artifact: Path, candidate: Checkpoint) -> tuple[Defect, ...]:
+        """What in a ready-made model is not the candidate rounded to this format; at most a few, each by its name.
+
+        Weights may have been rounded to half precision first, and a library that divides in bf16 takes the
+        neighbouring code of what lies near a boundary: one in twenty codes may differ, scales none.
+        """
+        found, files, source = coverage(candidate.path), directory_tensors(artifact), stored_tensors(candidate)
+        group, defects = self._group(found.linears), []
+        for name in found.units:
+            layer, weight = name.removesuffix(".weight"), read_weight(source, name, found)
+            stored = self.stored(files, layer, found)
+            casts = {weight.dtype, torch.bfloat16, torch.float16}
+            if not any(_near(stored, self.encode(weight.to(each), group)) for each in casts):
+                defects.append(
+                    Defect(where=name, found="other codes or scales", expected=f"the candidate's in {self.name}")
+                )
+            if len(defects) == 5:
+                break
+        return tuple(defects)
+
     def _group(self, shapes: Mapping[str, tuple[int, int]]) -> int:
         return int(self.weights(shapes).get("group_size") or 0)
 
@@ -132,6 +154,24 @@ class Rounded(ABC):
             if not self.decode(read, (weight.shape[0], weight.shape[1])).isfinite().all():
                 raise QuantizationError(f"{name}: rounded to {self.name} it is not finite")
         assert_untouched(source_files, written, [name for name in source_files if name not in found.units])
+
+
+def _near(stored: Stored, expected: Stored) -> bool:
+    """The same tensors and scales, and codes of which at most one byte in ten (4-bit codes: two a byte) differs."""
+    if stored.keys() - {"weight_shape"} != expected.keys() - {"weight_shape"}:
+        return False  # zero points or an order of inputs: another rule
+    for end in expected.keys() - {"weight_shape"}:
+        one, other = stored[end], expected[end]
+        if end not in ("weight", "weight_packed"):
+            if not same(one, other):
+                return False
+        elif one.dtype != other.dtype or one.shape != other.shape:
+            return False
+        else:
+            codes = (one.contiguous().view(torch.uint8) != other.contiguous().view(torch.uint8)).float()
+            if float(codes.mean()) > _MOST:
+                return False
+    return True
 
 
 def same(one: Tensor, other: Tensor) -> bool:
