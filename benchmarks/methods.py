@@ -46,6 +46,7 @@ ROWS = (
     Row("mansu, the paper's floor", "mansu", ("floor=paper", "settle=0", "share=1", "steps=250")),
     *(Row(name, name) for name in ("global_ga", "surgical_ga", "npo", "simnpo", "gu_simnpo", "lunar")),
     *(Row(name, name) for name in ("grad_diff", "rmu", "sure", "gu", "dpo", "simpo", "undial", "wga")),
+    *(Row(name, name) for name in ("altpo", "satimp", "ceu", "pdu", "flat", "scrub")),
 )
 
 

@@ -3,7 +3,9 @@
 Source: the name and the combination with SimNPO match arXiv 2511.17100 (Zhou et al., Geometric-disentanglement
 Unlearning). The paper that lists it as a baseline (arXiv 2605.15138) cites "Huang et al. 2024", which could be other
 work. Last 5 layers of 32, norm and head, up to 8 directions for each parameter; which directions, and how they outlast
-AdamW, is ours: `unlearn_guard.unlearning.nullspace`.
+AdamW, is ours: `unlearn_guard.unlearning.nullspace`. A public implementation (Lemutisme/geo-unlearning) projects in
+the metric of AdamW's second moments, so that its step is orthogonal to the directions; here the gradient is projected
+in the plain one and the step afterwards, which ends in the same null space at another point.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """GU + SimNPO: SimNPO with nothing along the gradients of what should stay.
 
-Source: as `gu` and `simnpo`, with the doubt about the citation that `gu` states.
+Source: as `gu` and `simnpo`, with the doubt about the citation that `gu` states; weights as `simnpo`.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from unlearn_guard.unlearning.nullspace import Orthogonal
 class GUSimNPO(Orthogonal):
     """`beta` is how soon the loss flattens, `gamma` the margin that it is flat beyond."""
 
+    retain: float = 8.0
     beta: float = 4.5
     gamma: float = 0.0
 

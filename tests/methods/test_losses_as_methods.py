@@ -25,6 +25,12 @@ BY_LOSS = (
     "gu",
     "gu_simnpo",
     "sure",
+    "altpo",
+    "satimp",
+    "ceu",
+    "pdu",
+    "flat",
+    "scrub",
 )
 QUICK = {"steps": 10, "lr": 1e-2, "batch_size": 3}
 
@@ -39,13 +45,14 @@ def test_forget_texts_become_less_likely(name):
     """And by far more than what is to stay, where there is a term or a projection for it."""
     model, data, session = taught(), corpora(), Session()
     before = nll(model, data.forget), nll(model, data.retain)
+    weak = {"retain": 1.0} if name == "gu_simnpo" else {}  # the public 8 holds three layers still for longer
     with opened(session):
-        method(name, **QUICK).unlearn(model, data, seed=0)
+        method(name, **QUICK, **weak).unlearn(model, data, seed=0)
     gained = nll(model, data.forget) - before[0]
     assert gained > 0.5
     assert [point.step for point in session.curve] == [*range(10)]
     assert min(point.forget for point in session.curve) < session.curve[0].forget
-    if name not in ("global_ga", "surgical_ga"):
+    if name not in ("global_ga", "surgical_ga", "flat"):
         assert nll(model, data.retain) - before[1] < 0.5 * gained
 
 
@@ -81,7 +88,7 @@ def test_trains_what_it_names_and_nothing_else(name):
         assert moved(model, before) >= meant - flat
 
 
-@pytest.mark.parametrize("name", BY_LOSS)
+@pytest.mark.parametrize("name", [each for each in BY_LOSS if each not in ("pdu", "scrub")])
 def test_kl_can_be_what_should_stay(name):
     model, session = llama(), Session()
     with opened(session):
@@ -100,7 +107,7 @@ def test_a_heavy_kl_term_holds_the_model_closer():
     assert found[1] < 0.5 * found[0]
 
 
-@pytest.mark.parametrize("name", ["dpo", "simpo"])
+@pytest.mark.parametrize("name", ["dpo", "simpo", "altpo", "flat"])
 def test_a_preference_makes_what_to_say_instead_likelier(name):
     model, data = taught(), corpora()
     before = nll(model, data.forget, instead=True)
@@ -108,7 +115,7 @@ def test_a_preference_makes_what_to_say_instead_likelier(name):
     assert nll(model, data.forget, instead=True) < before
 
 
-@pytest.mark.parametrize("name", ["dpo", "simpo"])
+@pytest.mark.parametrize("name", ["dpo", "simpo", "altpo", "flat"])
 def test_a_preference_without_another_answer_is_refused_before_it_trains(name):
     model, data = llama(), corpora()
     before = weights(model)

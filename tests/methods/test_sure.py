@@ -16,7 +16,7 @@ OVER = ("ga", "npo", "simnpo", "wga", "undial")
 
 
 def literal_rows(data, percentile):
-    """Rows of minus the mean NLL's gradient over batches of 3 in the method's order, above the percentile."""
+    """Rows of minus the mean NLL's gradient over batches of 3 in the method's order, at or above the percentile."""
     model = llama()
     names = tensors.linears(model)
     for name in names:
@@ -26,7 +26,7 @@ def literal_rows(data, percentile):
         (-score(model, batch(data.forget, hand, CPU)).nll / 2).backward()
     norms = {name: [row.norm().item() for row in model.get_parameter(name).grad] for name in names}
     bar = np.percentile([one for each in norms.values() for one in each], percentile)
-    return {(name, row) for name, each in norms.items() for row, one in enumerate(each) if one > bar}
+    return {(name, row) for name, each in norms.items() for row, one in enumerate(each) if one >= bar}
 
 
 @pytest.mark.parametrize("percentile", [50.0, 90.0, 99.0])
@@ -46,14 +46,17 @@ def test_the_rows_above_the_percentile_move_and_no_other(percentile):
 
 
 def test_the_percentile_by_hand():
-    """Of 1, 2, 3, 4, 5 the median is 3: what lies above it, in whichever tensor, and not what equals it."""
+    """Of 1, 2, 3, 4, 5 the median is 3: what equals it or lies above it, in whichever tensor, as in its code."""
     found = module("sure").salient({"a": torch.tensor([5.0, 1.0]), "b": torch.tensor([2.0, 4.0, 3.0])}, 50.0)
-    assert {name: one.tolist() for name, one in found.items()} == {"a": [True, False], "b": [False, True, False]}
+    assert {name: one.tolist() for name, one in found.items()} == {"a": [True, False], "b": [False, True, True]}
+    assert method("sure").percentile == 90.0
 
 
-def test_rows_that_are_all_alike_are_none():
-    with pytest.raises(UsageError, match="no row's gradient is longer"):
+def test_rows_without_a_gradient_are_none():
+    with pytest.raises(UsageError, match="pull on no row"):
         module("sure").salient({"a": torch.zeros(5)}, 90.0)
+    found = module("sure").salient({"a": torch.tensor([0.0, 0.0, 0.0, 1.0])}, 50.0)
+    assert found["a"].tolist() == [False, False, False, True], "the median is 0, and a row of 0 is not salient"
 
 
 @pytest.mark.parametrize("over", OVER)

@@ -86,3 +86,49 @@ def kl(rows, base):
         share = probabilities(first)
         found.append(sum(p * (math.log(p) - logp(logits, place)) for place, p in enumerate(share)))
     return mean(found)
+
+
+def undial_everywhere(rows, base, beta, answers):
+    """Over all tokens, of which only those that `answers` says are lowered."""
+    found = []
+    for (logits, token), (first, _), lowered in zip(tokens(rows), tokens(base), answers, strict=True):
+        teacher = probabilities([each - beta * (place == token and lowered) for place, each in enumerate(first)])
+        found.append(-sum(share * logp(logits, place) for place, share in enumerate(teacher)))
+    return mean(found)
+
+
+def satimp(rows, beta1, beta2):
+    found = []
+    for logits, token in tokens(rows):
+        p = probabilities(logits)[token]
+        found.append(-(p**beta1) * (1 - p) ** beta2 * -math.log(p))
+    return mean(found)
+
+
+def ceu(rows, skipped):
+    found = []
+    for logits, token in tokens([row[skipped:] for row in rows]):
+        p = probabilities(logits)
+        left = 1 - p[token]
+        found.append(-sum(each / left * math.log(each) for place, each in enumerate(p) if place != token))
+    return mean(found)
+
+
+def flatness(rows):
+    return mean((max(logits) - mean(logits)) ** 2 for logits, _ in tokens(rows))
+
+
+def flat(preferred, rows, divergence):
+    """As its code has it: minus the probability in, minus the mean out."""
+
+    def minus_probability(texts):
+        return mean(-mean(probabilities(logits)[token] for logits, token in row) for row in texts)
+
+    good, truth = -minus_probability(preferred), -minus_probability(rows)
+    activation, conjugate = {
+        "kl": (-good, -math.exp(truth - 1)),
+        "tv": (-math.tanh(good) / 2, -math.tanh(truth) / 2),
+        "pearson": (-good, -(truth**2 / 4 + truth)),
+        "js": (math.log(1 + math.exp(-good)) - math.log(2), -(truth + math.log(1 + math.exp(-truth))) + math.log(2)),
+    }[divergence]
+    return activation - conjugate

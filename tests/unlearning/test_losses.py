@@ -7,6 +7,7 @@ import torch
 
 from tests.oracles import losses_by_hand as literal
 from tests.unlearning.small import CPU, llama, texts
+from unlearn_guard.errors import NonFiniteError
 from unlearn_guard.unlearning import losses
 from unlearn_guard.unlearning.corpora import Text, batch
 from unlearn_guard.unlearning.scoring import Scored, score
@@ -118,6 +119,62 @@ def test_wga_weighs_without_gradient():
     assert logits.grad[0, 0].tolist() == pytest.approx([0.25, -0.25])
 
 
+def test_undial_everywhere_by_hand():
+    """Teacher (1/2, 1/2) twice, lowered by ln 3 at the second token alone; student (1/4, 3/4): mean of two entropies.
+
+    Not lowered: (ln 4 + ln 4/3) / 2. Lowered to (1/4, 3/4): (ln 4 + 3 ln 4/3) / 4.
+    """
+    student, teacher = [by_share(0.25, 0.75)] * 2, [by_share(0.5, 0.5)] * 2
+    lowered = torch.tensor([[False, True]])
+    found = losses.undial(scored([student]), scored([teacher]).logits_BSV, LN3, lowered)
+    assert found.item() == pytest.approx(((LN4 + LN4 - LN3) / 2 + (LN4 + 3 * (LN4 - LN3)) / 4) / 2)
+
+
+def test_satimp_by_hand():
+    """Powers 5 and 1, as public: -(ln 2 / 64 + 2 (3 / 4096) ln 4) / 3."""
+    expected = -(LN2 / 64 + 2 * 3 / 4096 * LN4) / 3
+    assert losses.satimp(scored(MIXED), 5.0, 1.0).item() == pytest.approx(expected)
+    assert losses.satimp(scored(MIXED), 1.0, 0.0).item() == pytest.approx(losses.wga(scored(MIXED), 1.0).item())
+
+
+def test_ceu_by_hand():
+    """(1/2, 1/4, 1/4) without the first is (1/2, 1/2): ln 4 nats. The token before it is left out."""
+    row = [by_share(0.9, 0.05, 0.05), by_share(0.5, 0.25, 0.25)]
+    assert losses.ceu(scored([row]), 1).item() == pytest.approx(LN4)
+    with pytest.raises(NonFiniteError, match="longer than the 2 tokens"):
+        losses.ceu(scored([row]), 2)
+
+
+def test_ceu_has_no_gradient_through_what_it_is_held_against():
+    """d/dlogits is p - target: (1/2, 1/4, 1/4) - (0, 1/2, 1/2)."""
+    one = scored([[by_share(0.5, 0.25, 0.25)]])
+    logits = one.logits_BSV.requires_grad_(True)
+    losses.ceu(
+        Scored(batch=one.batch, logits_BSV=logits, targets_BS=one.targets_BS, counted_BS=one.counted_BS), 0
+    ).backward()
+    assert logits.grad[0, 0].tolist() == pytest.approx([0.5, -0.25, -0.25])
+
+
+def test_flatness_by_hand():
+    """Logits 3, 0, 0: 3 - 1 = 2, squared 4. Logits 1, 1, 1: 0."""
+    rows = [[([3.0, 0.0, 0.0], 0), ([1.0, 1.0, 1.0], 0)]]
+    assert losses.flatness(scored(rows)).item() == pytest.approx(2.0)
+
+
+def test_flat_by_hand():
+    """Preferred at 1/2, truth at 1/4: exp(-3/4) - 1/2; total variation (tanh 1/4 - tanh 1/2) / 2; Pearson -15/64."""
+    preferred, truth = scored([HALVES]), scored([[by_share(0.25, 0.75)]])
+    assert losses.flat(preferred, truth, "kl").item() == pytest.approx(math.exp(-0.75) - 0.5)
+    assert losses.flat(preferred, truth, "tv").item() == pytest.approx((math.tanh(0.25) - math.tanh(0.5)) / 2)
+    assert losses.flat(preferred, truth, "pearson").item() == pytest.approx(1 / 64 + 1 / 4 - 1 / 2)
+
+
+def test_gamma_is_beta_times_open_unlearnings_delta():
+    """Its term, -(2 / beta) log sigmoid(beta (NLL / length - delta)), at beta 2.5 and delta .4."""
+    theirs = [-(2 / 2.5) * math.log(1 / (1 + math.exp(-2.5 * (each - 0.4)))) for each in (LN2, 2 * LN2)]
+    assert losses.simnpo(scored(MIXED), 2.5, 2.5 * 0.4).item() == pytest.approx(sum(theirs) / 2)
+
+
 def test_kl_by_hand():
     """KL((1/2, 1/2) || (1/4, 3/4)) = (ln 2 + ln 2/3) / 2 = ln(4/3) / 2; the other way round it is not."""
     base = scored([HALVES]).logits_BSV
@@ -149,6 +206,17 @@ AGREEING = {
     "simpo": lambda: (losses.simpo(scored(OTHER), scored(NOW), 2.5, 0.7), literal.simpo(OTHER, NOW, 2.5, 0.7)),
     "undial": lambda: (losses.undial(scored(NOW), scored(BASE).logits_BSV, 4.0), literal.undial(NOW, BASE, 4.0)),
     "wga": lambda: (losses.wga(scored(NOW), 1.7), literal.wga(NOW, 1.7)),
+    "satimp": lambda: (losses.satimp(scored(NOW), 5.0, 1.0), literal.satimp(NOW, 5.0, 1.0)),
+    "ceu": lambda: (losses.ceu(scored(NOW), 1), literal.ceu(NOW, 1)),
+    "flatness": lambda: (losses.flatness(scored(NOW)), literal.flatness(NOW)),
+    **{
+        f"flat {each}": lambda each=each: (losses.flat(scored(OTHER), scored(NOW), each), literal.flat(OTHER, NOW, each))
+        for each in losses.FLAT
+    },
+    "undial everywhere": lambda: (
+        losses.undial(scored(NOW), scored(BASE).logits_BSV, 4.0, torch.tensor([[1, 0, 0], [1, 0, 1], [0, 1, 0]])),
+        literal.undial_everywhere(NOW, BASE, 4.0, [1, 1, 0, 1, 0, 1]),
+    ),
     "kl": lambda: (losses.kl(scored(NOW), scored(BASE).logits_BSV), literal.kl(NOW, BASE)),
 }
 

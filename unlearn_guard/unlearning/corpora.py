@@ -79,6 +79,13 @@ class Batch:
         return int(self.counted_BT.any(0).nonzero()[0])
 
     @property
+    def predicted_BT(self) -> Tensor:
+        """Every token that something stands before, be it of an answer or not."""
+        after_BT = self.mask_BT.clone()
+        after_BT[:, 0] = False
+        return after_BT
+
+    @property
     def lengths_B(self) -> Tensor:
         """How many tokens of each text count."""
         return self.counted_BT.sum(1)

@@ -58,9 +58,10 @@ class Orthogonal(Family):
     another depth, and the final norm and the head; so are input embeddings that are tied to it. The directions take
     4 bytes times their number for each trained weight.
 
-    The forget gradient is projected, as published. AdamW divides each weight's gradient by its own scale, which turns
-    the step out of the null space again; so after each step the fp32 weights are put back into it, the retain term's
-    part included. Both are exact to fp32; rounding to the model's own dtype comes after.
+    The forget gradient is projected in the plain metric. AdamW divides each weight's gradient by its own scale, which
+    turns the step out of the null space again; so after each step the fp32 weights are put back into it, the retain
+    term's part included. Both are exact to fp32; rounding to the model's own dtype comes after. Public code projects
+    the gradient once, in the metric of AdamW's second moments: its step is in the null space, and not this one.
     """
 
     directions: int = 8
