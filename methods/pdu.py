@@ -1,8 +1,7 @@
 """PDU: flatten the logits of what is to go, under the constraint that the retain loss stays below a bound.
 
-L = E (largest logit - mean logit)^2 + lambda (retain loss - bound), and after each step lambda grows by `dual_rate` times
-what the retain loss is above the bound, never below 0: a primal-dual search for the least flattening that costs no
-more than that.
+L = E (largest logit - mean logit)^2 + lambda (retain loss - bound), and after each step lambda grows by `dual_rate`
+times what the retain loss is above the bound, never below 0: a primal-dual search for the flattening that costs no more.
 
 Source: Entesari et al. 2025, arXiv 2506.05314, and its code in open-unlearning (MIT); weights 50 and 1 as there for
 MUSE, `bound` has no default there. Deviations: its forget term takes every position, padding too, here those that
@@ -38,7 +37,9 @@ class PDU(Family):
     def unlearn(self, model: PreTrainedModel, corpora: Corpora, *, seed: int) -> None:
         """Minimise L; see the module. The curve's retain loss is the weighted excess."""
         start = Start(model=model, corpora=corpora, trained=self.trained(model))
-        dual = Dual(loss=retain_term(start, self.retain_loss), weight=self.retain, bound=self.bound, rate=self.dual_rate)
+        dual = Dual(
+            loss=retain_term(start, self.retain_loss), weight=self.retain, bound=self.bound, rate=self.dual_rate
+        )
         fit(
             model,
             corpora,
@@ -62,7 +63,7 @@ class Dual:
     seen: list[float] = field(default_factory=list)
 
     def term(self, batch: Batch) -> Tensor:
-        """lambda (retain loss - bound)."""
+        """Lambda (retain loss - bound)."""
         above = self.loss(batch) - self.bound
         self.seen.append(above.item())
         return self.weight * above

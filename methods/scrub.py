@@ -44,7 +44,7 @@ class SCRUB(Family):
         return lambda batch: -kl(start.score(batch), base.score(batch).logits_BSV)
 
     def retain_term(self, start: Start) -> Term:
-        """alpha KL + gamma NLL."""
+        """Alpha KL + gamma NLL."""
         base = start.reference
 
         def term(batch: Batch) -> Tensor:

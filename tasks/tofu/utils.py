@@ -2,8 +2,13 @@
 
 Source: Maini et al. 2024, arXiv 2401.06121, Section 2.2, and its public evaluation, which takes the geometric mean of
 the wrong answers' probabilities where the paper's equation 1 has the arithmetic one: published numbers are made with
-the former, and so are these. Deviation: an answer's probability is that of its text; the public evaluation also counts
-the end-of-text token.
+the former, and so are these. The code's training-time script has the arithmetic mean of probabilities all the same, so
+there are two model utilities: .6227 and .5859 of one public log. Here it is the one that tables are made with.
+
+The tasks without an ending ask `Question: ... Answer:` and score an answer's text, not its end: no public words. Those
+on `_llama2` and `_chat` ask as public code asks two families, and count the end-of-text token as it does. `_all` takes
+every row of a set, the others the first 300 as the first public evaluation did: the p-value of forget quality depends
+on how many there are.
 """
 
 import functools
@@ -57,6 +62,11 @@ def nats_a_token(results: list[Any]) -> list[float]:
 def first_300(dataset: Any) -> Any:
     """The first 300 rows, or all where there are fewer, as the public evaluation takes them."""
     return dataset.select(range(min(300, len(dataset))))
+
+
+def every(dataset: Any) -> Any:
+    """Every row, as open-unlearning takes them: 400 of forget10 and of retain."""
+    return dataset
 
 
 def the_answer(doc: dict[str, Any]) -> list[str]:

@@ -57,7 +57,20 @@ def test_ifeval_counts_as_lm_eval_does_and_names_what_is_missing(monkeypatch):
     count = runpy.run_path(str(TASKS / "ifeval" / "utils.py"))["process_results"]
     monkeypatch.setattr("nltk.data.find", lambda name: name)
     free, low = ifeval()
-    assert count(free, ["An oak."]) == {"prompt_level_strict_acc": True, "prompt_level_loose_acc": True}
+    per = 541 / 834
+    assert count(free, ["An oak."]) == {
+        "prompt_level_strict_acc": True,
+        "prompt_level_loose_acc": True,
+        "inst_level_strict_acc": per,
+        "inst_level_loose_acc": per,
+    }
+    two = {
+        **free,
+        "instruction_id_list": [*free["instruction_id_list"], *low["instruction_id_list"]],
+        "kwargs": [{}, {}],
+    }
+    half = count(two, ["this is an Oak and plain english all the same."])
+    assert (half["prompt_level_strict_acc"], half["inst_level_strict_acc"]) == (False, per), "one of its two"
     assert not count(free, ["An oak, a beech."])["prompt_level_strict_acc"]
     assert count(low, ["this is all in small letters and plain english."])["prompt_level_strict_acc"]
 

@@ -210,7 +210,10 @@ AGREEING = {
     "ceu": lambda: (losses.ceu(scored(NOW), 1), literal.ceu(NOW, 1)),
     "flatness": lambda: (losses.flatness(scored(NOW)), literal.flatness(NOW)),
     **{
-        f"flat {each}": lambda each=each: (losses.flat(scored(OTHER), scored(NOW), each), literal.flat(OTHER, NOW, each))
+        f"flat {each}": lambda each=each: (
+            losses.flat(scored(OTHER), scored(NOW), each),
+            literal.flat(OTHER, NOW, each),
+        )
         for each in losses.FLAT
     },
     "undial everywhere": lambda: (

@@ -10,6 +10,7 @@ from unlearn_guard.checking.progress import Silent, Stopwatch
 from unlearn_guard.checking.usable_pairs import usable_pairs
 from unlearn_guard.environment import choose_device, choose_dtype, device_map
 from unlearn_guard.errors import Defect, SuiteError
+from unlearn_guard.intake import Intake, open_tokenizer
 from unlearn_guard.judging.knowing import known, unknown
 from unlearn_guard.judging.scored import with_error
 from unlearn_guard.quantizers.protocol import SHORTEST, Calibration, Placement
@@ -22,9 +23,14 @@ from unlearn_guard.unlearning.reading import read_corpora
 _SEED = 0
 
 
-def check_base(asked: SuiteCheck, rendered: Rendered, shown: Sequence[Shown]) -> BaseFindings:
-    """Base's side of the suite. Its answers go into the store, where `check` finds them."""
+def open_base(asked: SuiteCheck) -> tuple[Intake, Any]:
+    """The base, verified, and its tokenizer."""
     base = open_sealed(str(asked.base))
+    return base, open_tokenizer(base.checkpoint.path)
+
+
+def check_base(asked: SuiteCheck, base: Intake, rendered: Rendered, shown: Sequence[Shown]) -> BaseFindings:
+    """Base's side of the suite. Its answers go into the store, where `check` finds them."""
     device = choose_device(asked.device)
     bench = Bench(
         rendered=rendered,
@@ -80,7 +86,8 @@ def _corpora(rendered: Rendered, tokenizer: Any) -> tuple[Defect, ...]:
     if corpora is None or any(each.path is None for each in (*corpora.forget, *corpora.retain, *corpora.refused)):
         return ()
     try:
-        read_corpora(corpora.forget, corpora.retain, corpora.refused, tokenizer=tokenizer)
+        include = rendered.suite.include
+        read_corpora(corpora.forget, corpora.retain, corpora.refused, tokenizer=tokenizer, include=include)
     except SuiteError as error:
         return defects_of(error, "unlearn")
     return ()

@@ -22,14 +22,17 @@ _SHOWN_ROWS = 20
 def check_suite(asked: SuiteCheck) -> SuiteFindings:
     """What is found; its `defects` are why the suite cannot be used as it is. Raises SuiteError where it is none."""
     suite = load_suite(asked.name, asked.tasks_dirs)
-    rendered = render(suite, data_dir=asked.data_dir)
-    shown = tuple(_shown(rendered, role) for role in (Role.FORGET, Role.RETAIN))
     if asked.base is None:
+        rendered = render(suite, data_dir=asked.data_dir)
+        shown = _both(rendered)
         base, defects = None, (*_calibration(rendered), *_corpora(suite))
     else:
-        from unlearn_guard.authoring.base_check import check_base
+        from unlearn_guard.authoring.base_check import check_base, open_base
 
-        base = check_base(asked, rendered, shown)
+        intake, tokenizer = open_base(asked)
+        rendered = render(suite, data_dir=asked.data_dir, tokenizer=tokenizer)
+        shown = _both(rendered)
+        base = check_base(asked, intake, rendered, shown)
         defects = base.defects
     tasks = tuple(_task(each) for each in rendered.tasks)
     return SuiteFindings(
@@ -41,6 +44,10 @@ def check_suite(asked: SuiteCheck) -> SuiteFindings:
         defects=defects,
         base=base,
     )
+
+
+def _both(rendered: Rendered) -> tuple[Shown, ...]:
+    return tuple(_shown(rendered, role) for role in (Role.FORGET, Role.RETAIN))
 
 
 def _task(each: RenderedTask) -> TaskFindings:

@@ -144,9 +144,17 @@ def _prepare(
     retrained = open_retrained(request, base, candidate, watch)
     with watch.stage("render the suite"):
         suite = load_suite(settled.suite, request.tasks_dirs)
-        chat = Chat(open_tokenizer(base.checkpoint.path)) if request.apply_chat_template else None
+        tokenizer = open_tokenizer(base.checkpoint.path)
+        chat = Chat(tokenizer) if request.apply_chat_template else None
         sealed = _sealed(request, draft, suite)
-        rendered = render(suite, limit=request.limit, seed=request.seed, data_dir=request.data_dir, chat=chat)
+        rendered = render(
+            suite,
+            limit=request.limit,
+            seed=request.seed,
+            data_dir=request.data_dir,
+            chat=chat,
+            tokenizer=tokenizer,
+        )
         if sealed is not None:
             assert_items(sealed, rendered)
     bench = _bench(request, settled, rendered, base, watch)

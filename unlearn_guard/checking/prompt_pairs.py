@@ -86,7 +86,8 @@ def attribute_model(
         made = SuitePairs(pairs={pairs.stem: _pairs_of(pairs, intake)})
     else:
         tokenizer = open_tokenizer(intake.checkpoint.path)
-        made = suite_pairs(render(load_suite(str(suite), tasks_dirs), data_dir=data_dir), tokenizer)
+        rendered = render(load_suite(str(suite), tasks_dirs), data_dir=data_dir, tokenizer=tokenizer)
+        made = suite_pairs(rendered, tokenizer)
     known = made.pairs
     name = task or next(iter(known), "")
     if not known:

@@ -65,7 +65,8 @@ class Source:
     """Where the rows of a corpus are: a file or folder of JSON Lines or parquet, or a split of a hub dataset.
 
     `column` holds the text of rows that are plain texts. Of rows that are questions, `description` comes before each,
-    and each is rendered `times` times with its options drawn and shuffled anew.
+    and each is rendered `times` times with its options drawn and shuffled anew. `asked` names the task whose words rows
+    of question and answer are put in: template, delimiter and end of text are then the task's.
     """
 
     path: Path | None = None
@@ -76,6 +77,7 @@ class Source:
     column: str = "text"
     description: str = ""
     times: int = 1
+    asked: str | None = None
 
     def __str__(self) -> str:
         return str(self.path) if self.path is not None else f"dataset {self.dataset} ({self.config or self.split})"

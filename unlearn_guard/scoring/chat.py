@@ -6,6 +6,9 @@ from jinja2 import TemplateError
 
 from unlearn_guard.errors import UsageError
 
+DATE = "10 Apr 2025"
+"""The day that a template which prints one is told: a prompt must not change from day to day. open-unlearning's."""
+
 SYSTEM_LEFT_OUT = "base's chat template takes no system message, so tasks' descriptions were left out, as lm-eval does"
 
 
@@ -16,11 +19,11 @@ class Chat:
     Raises UsageError for a tokenizer without a template.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, *, wanted_by: str = "--apply-chat-template") -> None:
         if not getattr(tokenizer, "chat_template", None):
             raise UsageError(
-                "--apply-chat-template, but base's tokenizer has no chat template",
-                fix="Leave the flag out, or give a base whose tokenizer_config.json has a chat_template.",
+                f"{wanted_by}, but base's tokenizer has no chat template",
+                fix="Ask without one, or give a base whose tokenizer_config.json has a chat_template.",
             )
         self._tokenizer = tokenizer
         self.notes: tuple[str, ...] = ()
@@ -38,6 +41,10 @@ class Chat:
     def _apply(self, messages: list[dict[str, Any]], opened: bool) -> str:
         return str(
             self._tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=opened, continue_final_message=not opened
+                messages,
+                tokenize=False,
+                add_generation_prompt=opened,
+                continue_final_message=not opened,
+                date_string=DATE,
             )
         )

@@ -44,12 +44,15 @@ class SourceModel(_Strict):
     revision: _Text | None = None
     column: _Text = "text"
     description: str = ""
+    asked: _Text | None = None
     times: Annotated[int, Field(ge=1, le=64)] = 1
 
     @model_validator(mode="after")
     def _one_place(self) -> "SourceModel":
         if (self.file is None) == (self.dataset is None):
             raise ValueError("exactly one of `file` and `dataset`")
+        if self.asked is not None and self.description:
+            raise ValueError("`description` beside `asked`, whose task has its own")
         return self
 
     def source(self, find: Find) -> Source:
@@ -62,6 +65,7 @@ class SourceModel(_Strict):
             revision=self.revision,
             column=self.column,
             description=self.description,
+            asked=self.asked,
             times=self.times,
         )
 

@@ -77,6 +77,8 @@ def ask(
     progress: Progress | None = None,
 ) -> Iterator[Answered]:
     """What a model says to each task, before anything is counted. Raises as `evaluate` does."""
+    if rendered.bare:
+        raise ScoringError(f"{', '.join(rendered.bare)} were rendered without the tokenizer that their words need")
     chosen = _choose(rendered, tasks)
     told = _Count(sum(len(item.requests) for each in chosen for item in each.items), progress)
     tokens = rendered.tokens(tokenizer)

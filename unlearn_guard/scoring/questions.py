@@ -8,6 +8,7 @@ from lm_eval.api.instance import Instance
 from unlearn_guard.records import Prompt, Task
 from unlearn_guard.scoring.suites import Suite
 from unlearn_guard.scoring.tokens import Tokens, fingerprint
+from unlearn_guard.scoring.words import Manner
 
 FIRST_TOKENS = 8
 """How many token ids of a prompt are recorded: enough for BOS and template, too few for a question."""
@@ -52,7 +53,10 @@ class RenderedTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """Every question of a suite. Token ids are kept here too, once for all models that share a tokenizer."""
+    """Every question of a suite. Token ids are kept here too, once for all models that share a tokenizer.
+
+    `bare` are the tasks whose own words need a tokenizer that was not there: they can be looked at, and not asked.
+    """
 
     suite: Suite
     tasks: tuple[RenderedTask, ...]
@@ -60,6 +64,7 @@ class Rendered:
     seed: int
     templated: bool = False
     notes: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
     _tokens: dict[str, Tokens] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -74,11 +79,17 @@ class Rendered:
             Prompt(
                 task=each.task.name,
                 few_shot=max(int(leaf.task.config.num_fewshot or 0) for leaf in each.leaves),
-                chat_template=self.templated,
+                chat_template=self._templated(each),
                 tokens=tokens.texts([str(each.items[0].requests[0].args[0])])[0][:FIRST_TOKENS],
             )
             for each in self.tasks
         )
+
+    def _templated(self, task: RenderedTask) -> bool:
+        """Whether a task's prompts went through a chat template: by its own word, else by the option."""
+        manners = [Manner.of(leaf.task.config.metadata) for leaf in task.leaves]
+        own = any(each.own for each in manners)
+        return any(each.chat_template for each in manners) if own else self.templated
 
     def tokens(self, tokenizer: Any) -> Tokens:
         """The ids of these questions under this tokenizer, remembered from model to model."""

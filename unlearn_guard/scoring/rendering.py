@@ -15,7 +15,9 @@ from unlearn_guard.scoring.greedy import read_generation
 from unlearn_guard.scoring.loading import BROKEN_TASK, Loaded, from_hub, load_tasks, quiet
 from unlearn_guard.scoring.questions import Item, Leaf, Rendered, RenderedTask
 from unlearn_guard.scoring.suites import Suite, TaskSpec
+from unlearn_guard.scoring.tokens import Whole
 from unlearn_guard.scoring.vendored import Vendored
+from unlearn_guard.scoring.words import Manner, Words
 
 CHANCE_TOLERANCE = 0.005
 """How far a suite's chance may lie from the choices' own, so that it can be written with two digits."""
@@ -30,8 +32,12 @@ def render(
     data_dir: Path | None = None,
     verify: bool = True,
     chat: Chat | None = None,
+    tokenizer: Any = None,
 ) -> Rendered:
     """Render every task of a suite, each question once; with `chat`, through that chat template.
+
+    Tasks that decide their words by themselves (`words.Manner`) take those from `tokenizer`, and are not touched by
+    `chat`; without a tokenizer they are rendered bare, and what is rendered so cannot be asked.
 
     `limit` asks the first items of each task only; `seed` draws few-shot examples; `defaults` lets names
     that the suite's folders do not define be lm-eval's own; `data_dir` holds vendored datasets, and its
@@ -43,17 +49,23 @@ def render(
     names = [spec.name for spec in suite.tasks]
     data = Vendored(data_dir) if data_dir is not None else None
     loaded = load_tasks(names, suite.include, defaults=defaults, data=data, seed=seed)
-    how = _How(limit=limit, seed=seed, chat=None)
+    how = _How(limit=limit, seed=seed, chat=None, words=None)
+    words = Words(tokenizer) if tokenizer is not None else None
+    own = [_decides(each) for each in loaded]
     # Of part of the items no digest is known, and such a run never passes.
     checked = data if verify and limit is None else None
-    if chat is None or checked is not None:
+    put = chat is not None or (words is not None and any(own))
+    if not put or checked is not None:
         tasks = tuple(_render(each, spec, how) for each, spec in zip(loaded, suite.tasks, strict=True))
         _check_items(tasks, checked)
-    if chat is not None:
-        how = replace(how, chat=chat)
+    if put:
+        how = replace(how, chat=chat, words=words)
         tasks = tuple(_render(each, spec, how) for each, spec in zip(loaded, suite.tasks, strict=True))
-    notes = chat.notes if chat is not None else ()
-    return Rendered(suite=suite, tasks=tasks, limit=limit, seed=seed, templated=chat is not None, notes=notes)
+    notes = dict.fromkeys((*(chat.notes if chat is not None else ()), *(words.notes if words is not None else ())))
+    bare = tuple(name for name, decides in zip(names, own, strict=True) if decides and words is None)
+    return Rendered(
+        suite=suite, tasks=tasks, limit=limit, seed=seed, templated=chat is not None, notes=tuple(notes), bare=bare
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +75,15 @@ class _How:
     limit: int | None
     seed: int
     chat: Chat | None
+    words: Words | None
+
+
+def _decides(loaded: Loaded) -> bool:
+    """Whether a task's words are its own. Raises SuiteError for metadata that does not say."""
+    try:
+        return any(Manner.of(leaf.config.metadata).own for leaf in loaded.leaves)
+    except ValueError as error:
+        raise SuiteError(f"{loaded.path}: {error}") from error
 
 
 def _check_items(tasks: Iterable[RenderedTask], data: Vendored | None) -> None:
@@ -111,13 +132,18 @@ def _by_likelihood(leaf: Leaf) -> bool:
 def _leaf(task: Any, spec: TaskSpec, path: Path, how: _How) -> Leaf:
     metric, filter_name = _metric(task, spec, path)
     name = str(task.config.task)
+    manner = Manner.of(task.config.metadata)
+    template = how.chat if not manner.own else how.words.chat if manner.chat_template and how.words else None
     with quiet(how.seed):
         task.set_fewshot_seed(how.seed)
-        chat = {"apply_chat_template": True, "chat_template": how.chat} if how.chat is not None else {}
+        chat = {"apply_chat_template": True, "chat_template": template} if template is not None else {}
         task.build_all_requests(limit=how.limit, **chat)
     by_document: dict[int, list[Instance]] = {}
     for request in task.instances:
         _check_request(request, path)
+        if manner.own and how.words is not None and request.request_type == "loglikelihood":
+            context, answer = request.args
+            request.arguments = (Whole(context), answer + (how.words.end if manner.end_of_text else ""))
         by_document.setdefault(request.doc_id, []).append(request)
     items = tuple(_item(task, f"{name}-{number}", requests, path) for number, requests in sorted(by_document.items()))
     if sorted(by_document) != list(range(len(by_document))):

@@ -11,6 +11,12 @@ Pair = tuple[tuple[int, ...], tuple[int, ...]]
 """Token ids of a context and of its continuation."""
 
 
+class Whole(str):
+    """A context whose last spaces stay its own: a chat template's, which an answer does not begin with."""
+
+    __slots__ = ()
+
+
 def fingerprint(tokenizer: Any) -> str:
     """Sha256 of everything that decides which ids a text becomes; two loads of one tokenizer share it.
 
@@ -89,13 +95,13 @@ class Tokens:
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
         """Ids of contexts and continuations, split where the context's own ids end.
 
-        Spaces at a context's end are moved to the continuation; an empty context is BOS. Source: lm-eval's
-        TemplateLM._encode_pair and loglikelihood, whose ids these equal.
+        Spaces at a context's end are moved to the continuation, unless it is `Whole`; an empty context is BOS.
+        Source: lm-eval's TemplateLM._encode_pair and loglikelihood, whose ids these equal.
         """
         new = [pair for pair in dict.fromkeys(pairs) if pair not in self._pairs]
         if not new:
             return [self._pairs[pair] for pair in pairs]
-        moved = {pair: _move_spaces(*pair) for pair in new if pair[0]}
+        moved = {pair: pair if isinstance(pair[0], Whole) else _move_spaces(*pair) for pair in new if pair[0]}
         wanted = (text for context, rest in moved.values() for text in (context, context + rest))
         ids = self._encode(wanted)
         for pair in new:

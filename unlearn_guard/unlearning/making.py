@@ -98,6 +98,7 @@ def _corpora(request: UnlearnRequest, suite: Suite, tokenizer: Any) -> Corpora:
         sources["retain"],
         sources["refused"],
         tokenizer=tokenizer,
+        include=suite.include,
         pairs=_Later(lambda: _pairs(suite, tokenizer, request.data_dir)),
         seed=request.seed,
     )
@@ -126,7 +127,7 @@ def _sources(request: UnlearnRequest, suite: Suite) -> dict[str, tuple[Source, .
 
 def _pairs(suite: Suite, tokenizer: Any, data_dir: Path | None) -> tuple[Pair, ...]:
     """The pairs of every forget task that has some, the tasks in turn."""
-    tasks = list(suite_pairs(render(suite, data_dir=data_dir), tokenizer).pairs.values())
+    tasks = list(suite_pairs(render(suite, data_dir=data_dir, tokenizer=tokenizer), tokenizer).pairs.values())
     longest = max(map(len, tasks), default=0)
     return tuple(pairs[place] for place in range(longest) for pairs in tasks if place < len(pairs))
 

@@ -4,10 +4,13 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_guard.errors import Defect, SuiteError
 from unlearn_guard.records import Role, Source
+from unlearn_guard.scoring.tokens import OneBos
+from unlearn_guard.scoring.words import AskedAs, asked_as
 from unlearn_guard.unlearning.corpora import Corpora, Question, Text
 from unlearn_guard.unlearning.rows import FORMS, rows_of
 
@@ -34,6 +37,7 @@ class _Read:
     encode: Encode
     max_tokens: int
     rng: random.Random
+    words: Mapping[str, AskedAs]
     texts: list[Text] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
     defects: list[Defect] = field(default_factory=list)
@@ -46,18 +50,21 @@ def read_corpora(
     *,
     tokenizer: Any,
     pairs: "Sequence[Pair]" = (),
+    include: Sequence[Path] = (),
     max_tokens: int = 512,
     seed: int = 0,
 ) -> Corpora:
-    """The corpora of these sources, with every row as token ids.
+    """The corpora of these sources, with every row as token ids. `include` are where tasks that sources name lie.
 
     A row is {"text"}, cut into pieces of at most `max_tokens`; {"prompt" or "question", "answer"} with optional "wrong"
     (a list) and "instead"; or {"question", "choices", "answer"} with the answer's index, asked in letters with three
     wrong choices.
     The last two also become questions, where there are wrong answers. Raises SuiteError with every row at fault.
     """
+    named = dict.fromkeys(each.asked for each in (*forget, *retain, *refused) if each.asked is not None)
+    words = asked_as([*named], include, tokenizer)
     read = {
-        name: _corpus(sources, tokenizer, max_tokens, random.Random(f"{seed}:{name}"))
+        name: _corpus(sources, tokenizer, max_tokens, random.Random(f"{seed}:{name}"), words)
         for name, sources in (("forget", forget), ("retain", retain), ("refused", refused))
     }
     defects = [defect for each in read.values() for defect in each.defects]
@@ -72,9 +79,12 @@ def read_corpora(
     )
 
 
-def _corpus(sources: Sequence[Source], tokenizer: Any, max_tokens: int, rng: random.Random) -> _Read:
-    encode = lru_cache(_REMEMBERED)(lambda text: tuple(tokenizer(text)["input_ids"]))
-    read = _Read(encode=encode, max_tokens=max_tokens, rng=rng)
+def _corpus(
+    sources: Sequence[Source], tokenizer: Any, max_tokens: int, rng: random.Random, words: Mapping[str, AskedAs]
+) -> _Read:
+    one = OneBos(tokenizer) if words else tokenizer  # a chat template writes BOS itself
+    encode = lru_cache(_REMEMBERED)(lambda text: tuple(one(text)["input_ids"]))
+    read = _Read(encode=encode, max_tokens=max_tokens, rng=rng, words=words)
     for source in sources:
         for where, row in rows_of(source):
             _take(read, source, where, row)
@@ -129,12 +139,20 @@ def _take_text(read: _Read, text: str) -> None:
 
 def _take_answer(read: _Read, source: Source, row: Mapping[str, Any]) -> None:
     prompt, answer = _text(row, "prompt" if "prompt" in row else "question"), _text(row, "answer")
-    if "question" in row and not answer[0].isspace():
-        answer = f" {answer}"  # question sets hold the answer alone; a prompt's answer is spelt as it follows
     wrong = _texts(row, "wrong") if "wrong" in row else []
+    others = [str(row["instead"])] if "instead" in row else wrong
+    if source.asked is not None:
+        words = read.words[source.asked]
+        try:
+            prompt, answer = words.prompt(row), words.answer(words.target(row))
+        except (KeyError, ValueError, TypeError) as error:
+            raise _UnusableError(f"{row!r}"[:60], f"what {source.asked} reads: {error}") from error
+        wrong, others = ([words.answer(each) for each in found] for found in (wrong, others))
+    elif "question" in row and not answer[0].isspace():
+        answer = f" {answer}"  # question sets hold the answer alone; a prompt's answer is spelt as it follows
     for _ in range(source.times):
-        preferred = row["instead"] if "instead" in row else read.rng.choice(wrong) if wrong else None
-        _add(read, source.description + prompt, answer, None if preferred is None else str(preferred))
+        preferred = None if not others else others[0] if "instead" in row else read.rng.choice(others)
+        _add(read, source.description + prompt, answer, preferred)
     if wrong:
         _ask(read, source.description + prompt, [answer, *wrong])
 
