@@ -6,9 +6,9 @@ they are. One tensor changes.
 
 Source: Shen et al. 2025, arXiv 2502.07218, and its public code (CC BY-NC 4.0: the numbers alone are taken): AdamW at
 0.01 with the optimizer's own weight decay, 0.01, 20 epochs, a rate that falls by a tenth an epoch, MSE, batches of 64
-from both kinds. Here each batch has as many forget as retain texts, the rate falls linearly, and the prompt's last position
-alone is regressed, where its code takes every position of the prompt. A layer that normalises what its MLP returns
-(Gemma 2 and 3) turns the shift into another one.
+from both kinds. Here each batch has as many forget as retain texts, the rate falls linearly, and the prompt's last
+position alone is regressed, where its code takes every position of the prompt. A layer that normalises what its MLP
+returns (Gemma 2 and 3) turns the shift into another one.
 """
 
 from collections.abc import Sequence

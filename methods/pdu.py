@@ -1,7 +1,8 @@
 """PDU: flatten the logits of what is to go, under the constraint that the retain loss stays below a bound.
 
-L = E (largest logit - mean logit)^2 + lambda (retain loss - bound), and after each step lambda grows by `dual_rate`
-times what the retain loss is above the bound, never below 0: a primal-dual search for the flattening that costs no more.
+L = E (largest logit - mean logit)^2 + lambda (retain loss - bound); after each step lambda grows by `dual_rate`
+times what the retain loss is above the bound, never below 0: a primal-dual search for the flattening that costs no
+more.
 
 Source: Entesari et al. 2025, arXiv 2506.05314, and its code in open-unlearning (MIT); weights 50 and 1 as there for
 MUSE, `bound` has no default there. Deviations: its forget term takes every position, padding too, here those that

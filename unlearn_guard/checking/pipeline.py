@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from unlearn_guard.checking.bench import Bench
@@ -70,7 +71,7 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
             draft = preflight(request)
             with watch.stage("open candidate"):
                 candidate = open_sealed(request.checkpoint)
-            settled = settle(request, draft, candidate)
+            settled = settle(request, draft, candidate, candidate.checkpoint.path)
             if (told := never_measured(draft, settled.precisions)) is not None:
                 watch.progress.hint(told)
         except UsageError:
@@ -147,14 +148,8 @@ def _prepare(
         tokenizer = open_tokenizer(base.checkpoint.path)
         chat = Chat(tokenizer) if request.apply_chat_template else None
         sealed = _sealed(request, draft, suite)
-        rendered = render(
-            suite,
-            limit=request.limit,
-            seed=request.seed,
-            data_dir=request.data_dir,
-            chat=chat,
-            tokenizer=tokenizer,
-        )
+        asked = partial(render, suite, limit=request.limit, seed=request.seed, data_dir=request.data_dir)
+        rendered = asked(chat=chat, tokenizer=tokenizer)
         if sealed is not None:
             assert_items(sealed, rendered)
     bench = _bench(request, settled, rendered, base, watch)

@@ -9,8 +9,13 @@ ALL = "all"
 """What stands on the command line for every precision."""
 
 
-def possible(checkpoint: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names, `full` first, and a note for each that is left out: a limit on one of those stays unmeasured."""
+def possible(checkpoint: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names, `full` first, and a note for each that is left out: a limit on one of those stays unmeasured.
+
+    Every name, where the checkpoint is not there yet.
+    """
+    if checkpoint is None:
+        return tuple(precisions()), ()
     found, left_out = [], []
     for name in precisions():
         reason = why_not(name, checkpoint)

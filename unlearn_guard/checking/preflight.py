@@ -80,7 +80,9 @@ def _settled(
     if draft is None or (candidate is None and (request.base or draft.base) is None):
         return None
     with _noted(found):
-        return settle(request, draft, candidate or Outline(location=request.checkpoint, manifest=None, config={}))
+        path = candidate.directory if candidate is not None else None
+        seen = candidate or Outline(location=request.checkpoint, directory=None, manifest=None, config={})
+        return settle(request, draft, seen, path)
     return None
 
 

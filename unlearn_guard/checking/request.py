@@ -102,8 +102,11 @@ class UnsettledError(UsageError):
     """Nobody said what to compare the candidate with, or what to ask it."""
 
 
-def settle(request: Request, draft: "PolicyDraft", candidate: "Intake | Outline") -> Settled:
-    """Command line before policy before an embedded organism. Raises UsageError that quotes the manifest's claim."""
+def settle(request: Request, draft: "PolicyDraft", candidate: "Intake | Outline", path: Path | None) -> Settled:
+    """Command line before policy before an embedded organism; `path` is where the candidate lies, if that is known.
+
+    Raises UsageError that quotes the manifest's claim.
+    """
     base, suite = request.base or draft.base, request.suite or draft.suite
     notes = request.policy_notes
     claim = candidate.manifest
@@ -120,7 +123,7 @@ def settle(request: Request, draft: "PolicyDraft", candidate: "Intake | Outline"
     )
     precisions = request.precisions or draft.precisions or DEFAULT_PRECISIONS
     if precisions == (ALL,):
-        precisions, left_out = possible(candidate.checkpoint.path)
+        precisions, left_out = possible(path)
         notes += left_out
     if FULL not in precisions:
         raise UsageError(

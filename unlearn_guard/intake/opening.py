@@ -104,6 +104,7 @@ class Outline:
     """What a checkpoint says of itself before its weights are read: the text model's config, and its maker's word."""
 
     location: str
+    directory: Path | None
     manifest: Manifest | None
     config: Mapping[str, Any]
 
@@ -111,10 +112,12 @@ class Outline:
 def look(location: str | Path, *, precision: str = FULL) -> Outline:
     """All that `open_checkpoint` looks at but the weights themselves. Raises CheckpointError with every defect."""
     try:
-        contents = _read(read_folder(find(location)), precision, True)
+        place = find(location)
+        contents = _read(read_folder(place), precision, True)
     except CheckpointError as error:
         raise _not_judged(location, error) from error
-    return Outline(location=str(location), manifest=contents.manifest, config=text_config(contents.config))
+    config = text_config(contents.config)
+    return Outline(location=str(location), directory=place.directory, manifest=contents.manifest, config=config)
 
 
 def _not_judged(location: str | Path, error: CheckpointError) -> CheckpointError:
