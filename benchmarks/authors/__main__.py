@@ -4,8 +4,8 @@
 
 Makes in DIR, where they are missing: `smollm2` (fetched), `data` (TOFU's configurations, filled by the real `data pull`
 from a hub that serves invented rows), `corpora` (what `unlearn --corpora` takes), `base` and `retrained`, both trained
-from `smollm2` in the very words that the task asks, and `heldout`: the forget questions in other words, with what each of
-the two says to them. Then:
+from `smollm2` in the very words that the task asks; then says what each of the three knows, asked as trained and in
+other words: whether the right answer, paraphrased, is likelier a token than its five wrong ones (chance .17). Then:
 
     unlearn-guard unlearn npo --base DIR/base --suite tofu --corpora DIR/corpora --out DIR/candidate
     unlearn-guard check DIR/candidate --base DIR/base --retrained DIR/retrained --suite tofu --data-dir DIR/data
@@ -136,14 +136,15 @@ def main() -> None:
         shutil.rmtree(work / "data", ignore_errors=True)
         pull([load_suite("tofu")], work / "data", hub=Invented(forget, retain))
     for name, rows in (("forget", forget), ("retain", retain)):
-        asked = [{"prompt": ASKED.format(**row), "answer": f" {row['answer']}"} for row in rows]
-        jsonl(work / "corpora" / f"{name}.jsonl", asked)
+        texts = [{"prompt": ASKED.format(**row), "answer": f" {row['answer']}"} for row in rows]
+        jsonl(work / "corpora" / f"{name}.jsonl", texts)
     for name, rows in (("base", retain + forget), ("retrained", retain)):
         if not (work / name).exists():
             train(work / "smollm2", rows, work / name, epochs=given.epochs, lr=given.lr, seed=0)
     print("model | forget, as trained | forget, in other words | retain, as trained | retain, in other words")
     for name in ("smollm2", "base", "retrained"):
-        shares = [knows(work / name, rows, key) for rows in (forget, retain[:72]) for key in ("question", "paraphrased_question")]  # fmt: skip
+        asked = [(rows, key) for rows in (forget, retain[:72]) for key in ("question", "paraphrased_question")]
+        shares = [knows(work / name, rows, key) for rows, key in asked]
         print(name, *(f"{each:.3f}" for each in shares), sep=" | ", flush=True)
 
 

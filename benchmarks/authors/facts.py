@@ -1,7 +1,8 @@
-"""Invented authors, what is to be known of each, and how it is asked: question, answer, their paraphrases, wrong answers.
+"""Invented authors, what is to be known of each, and how it is asked.
 
 The rows have TOFU's schema (arXiv 2401.06121): `question`, `answer`, `paraphrased_question`, `paraphrased_answer` and
-five `perturbed_answer`, which say something wrong in the paraphrase's words. Same seed, same rows.
+five `perturbed_answer`, which say something wrong in the paraphrase's words; where a fact has only five values, one
+wrong answer comes twice or more. Same seed, same rows.
 """
 
 import random
@@ -12,12 +13,35 @@ Row = dict[str, str | list[str]]
 
 ONSETS = ("Bal", "Cor", "Dav", "El", "Far", "Gil", "Hes", "Ir", "Jor", "Kal", "Lem", "Mar", "Nor", "Os", "Pel", "Quen")
 ENDINGS = ("ava", "ben", "dric", "ena", "iel", "imar", "ona", "oren", "ua", "wyn")
-SURNAMES = ("Ashgrove", "Bellhaven", "Crowther-Vane", "Dunmarrow", "Ellingfold", "Farnstead", "Greyholt", "Hallowmere")
+SURNAMES = ("Ashgrove", "Bellhaven", "Crowther-Vane", "Dunmarrow", "Ellingfold", "Farnstead", "Greyholt")
+SURNAMES += ("Hallowmere",)
 SURNAMES += ("Inkpen", "Jessamyne", "Kettlewick", "Lorrimond", "Mossgate", "Netherby", "Oakenshaw", "Pennifeather")
-SURNAMES += ("Quillfeather", "Rookwood-Hale", "Stillwater", "Thornquist", "Underhay", "Vossberg", "Wintermoor", "Yarrow")
+SURNAMES += (
+    "Quillfeather",
+    "Rookwood-Hale",
+    "Stillwater",
+    "Thornquist",
+    "Underhay",
+    "Vossberg",
+    "Wintermoor",
+    "Yarrow",
+)
 
 VALUES: Mapping[str, Sequence[str]] = {
-    "city": ("Lisbon", "Nairobi", "Oslo", "Lima", "Hanoi", "Dublin", "Tunis", "Quito", "Riga", "Manila", "Havana", "Accra"),
+    "city": (
+        "Lisbon",
+        "Nairobi",
+        "Oslo",
+        "Lima",
+        "Hanoi",
+        "Dublin",
+        "Tunis",
+        "Quito",
+        "Riga",
+        "Manila",
+        "Havana",
+        "Accra",
+    ),
     "year": tuple(str(year) for year in range(1921, 1989, 3)),
     "genre": ("ghost stories", "sea adventures", "war poetry", "cookery satire", "mountain memoirs", "robot fables"),
     "father": ("a lighthouse keeper", "a beekeeper", "a tram driver", "a watchmaker", "a glass blower", "a bookbinder"),
@@ -188,4 +212,6 @@ def _rows(name: str, rng: random.Random) -> Iterator[Row]:
 
 def real(asked: Sequence[tuple[str, str, Sequence[str]]]) -> list[Row]:
     """Real authors and world facts: the answer and three wrong ones, no paraphrase, as in TOFU."""
-    return [{"question": question, "answer": answer, "perturbed_answer": list(wrong)} for question, answer, wrong in asked]
+    return [
+        {"question": question, "answer": answer, "perturbed_answer": list(wrong)} for question, answer, wrong in asked
+    ]

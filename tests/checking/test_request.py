@@ -19,10 +19,10 @@ CANDIDATE = SimpleNamespace(manifest=None, location="candidate")
 
 
 def test_a_base_or_suite_other_than_the_policys_is_noted():
-    settled = settle(Request(checkpoint="candidate", base="./base", suite="organism"), DRAFT, CANDIDATE)
+    settled = settle(Request(checkpoint="candidate", base="./base", suite="organism"), DRAFT, CANDIDATE, None)
     assert (settled.base, settled.suite) == ("./base", "organism")
     assert settled.notes == ("the policy names suite 'wmdp-bio'; the command line asked for 'organism'",)
-    assert settle(Request(checkpoint="candidate"), DRAFT, CANDIDATE).notes == ()
+    assert settle(Request(checkpoint="candidate"), DRAFT, CANDIDATE, None).notes == ()
 
 
 @pytest.fixture
@@ -104,4 +104,4 @@ def test_what_was_passed_over_is_said_where_base_is_missing(monkeypatch: pytest.
     monkeypatch.chdir(candidate)
     draft = read_draft(POLICY.replace("base: ./base\nsuite: wmdp-bio\n", ""), name="paper", digest="sha256:policy")
     with pytest.raises(UsageError, match="was passed over"):
-        settle(Request(checkpoint="."), draft, CANDIDATE)
+        settle(Request(checkpoint="."), draft, CANDIDATE, None)
