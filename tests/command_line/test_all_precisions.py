@@ -66,3 +66,10 @@ def test_all_measures_what_can_be_and_a_limit_on_the_rest_is_unmeasured(
     done = here(*asked, "--replace")
     assert done.status == 5, done.text
     assert "gptq was not measured: transformer.h.0.attn.c_attn" in " ".join(done.text.split())
+
+
+def test_all_is_no_mistake_beside_others(here: Callable[..., Done], tmp_path: Path) -> None:
+    """Base and suite are not said and the policy is not there: `all` is not looked up as a precision's name."""
+    done = here("check", tmp_path / "nothing", "--thresholds", tmp_path / "none.yaml", "--precisions", "all")
+    assert done.status == 4, done.text
+    assert "no precision called" not in done.text

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn_guard.checking.checkpoints import assert_precisions
 from unlearn_guard.checking.policy_seal import assert_rule, read_seal
+from unlearn_guard.checking.possible import ALL, possible
 from unlearn_guard.checking.request import DEFAULT_PRECISIONS, Request, Settled, UnsettledError, assert_new, settle
 from unlearn_guard.environment import choose_device
 from unlearn_guard.errors import CheckpointError, UsageError
@@ -91,6 +92,8 @@ def _assert_names(
 ) -> None:
     """What is called by a name is there: precisions, the suite, and all that the policy says of it."""
     measured = settled.precisions if settled is not None else request.precisions or DEFAULT_PRECISIONS
+    if measured == (ALL,):
+        measured, _ = possible(None)
     for precision in measured:
         with _noted(found):
             quantizer(precision)
