@@ -82,7 +82,7 @@ def test_an_unknown_method_is_named_with_those_there_are(here: Guard, candidate:
     done = here("unlearn", "magic", "--base", candidate("base"), "--suite", "organism", "--out", tmp_path / "made")
     assert done.status == 4
     assert "no method called 'magic'" in done.text
-    assert "npo, rmu" in done.text
+    assert "npo, pdu, rmu" in done.text
 
 
 def test_precisions_that_can_only_end_with_5_are_told_before(here: Guard, candidate: Candidate, tmp_path: Path) -> None:

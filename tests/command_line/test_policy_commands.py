@@ -125,7 +125,7 @@ def test_lists_tell_apart_what_they_name(here: Guard) -> None:
     assert "established at 95 %" in policies
     precisions = here("list", "precisions").out
     assert "unlearn_guard." not in precisions, "an import path says nothing to a user"
-    assert "NF4 by bitsandbytes" in precisions
+    assert "4 bits, bitsandbytes" in precisions
     tasks = here("list", "tasks").out
     assert {"wmdp_bio_300", "mmlu_all", "organism_forget"} <= set(tasks.split())
 

@@ -35,6 +35,7 @@ EXAMPLES = {
     ),
     "plan": ("unlearn-guard plan --methods all --base ./base --suites organism --out compared",),
     "data pull": ("unlearn-guard data pull wmdp-bio tofu --data-dir ./data",),
+    "calibrate": ("unlearn-guard calibrate --candidates retrained,hidden,erased --out calibration",),
     "organism build": ("unlearn-guard organism build hidden --out ./hidden",),
     "fetch": ("unlearn-guard fetch smollm2-135m --out ./base",),
     "dequantize": ("unlearn-guard dequantize model-q4_k_m.gguf --out ./base",),
