@@ -63,3 +63,37 @@ def test_what_is_being_written_has_the_name_by_which_it_is_swept(tmp_path, monke
     monkeypatch.setattr(os, "fsync", lambda _: seen.extend(tmp_path.glob(HALF_WRITTEN)))
     write_bytes(tmp_path / "a.json", b"{}")
     assert [path.name[:8] for path in seen] == [".a.json."]
+
+
+def test_a_file_in_the_writing_is_found_by_its_name_however_long_the_files_own_is(tmp_path, monkeypatch):
+    path = tmp_path / ("a" * 60 + ".json")
+    left = tmp_path / f".{'a' * 40}.left.tmp"
+    left.write_text("{")
+    os.utime(left, (0, time.time() - 4000))
+    seen = []
+    replace = type(path).replace
+
+    def watched(self, target):
+        seen.append(self.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(type(path), "replace", watched)
+    write_bytes(path, b"{}")
+    assert [each.name for each in tmp_path.iterdir()] == [path.name], "what a killed process left is gone"
+    assert len(seen) == 1
+    assert seen[0].startswith(f".{'a' * 40}.")
+    assert not seen[0].startswith(f".{'a' * 41}")
+    assert tmp_path.joinpath(seen[0]).match(HALF_WRITTEN)
+
+
+def test_a_file_that_vanishes_in_the_writing_is_told_as_what_went_wrong(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+
+    def gone(self, target):
+        self.unlink()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(type(path), "replace", gone)
+    with pytest.raises(StorageError, match="Input/output error"):
+        write_bytes(path, b"{}")
+    assert not path.exists()

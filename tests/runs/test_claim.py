@@ -96,3 +96,14 @@ def test_what_is_in_the_way_is_named(tmp_path):
     assert caught.value.defects[0].found == "a, b, c, d"
     (tmp_path / MARKER).touch()
     assert taken(tmp_path)
+
+
+def test_a_directory_that_cannot_be_looked_into_is_no_empty_one(tmp_path, monkeypatch):
+    (tmp_path / "somebodys.txt").write_text("x")
+
+    def denied(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", denied)
+    with pytest.raises(StorageError, match="Permission denied"), claim(tmp_path):
+        pytest.fail("it was held")

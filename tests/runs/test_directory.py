@@ -245,3 +245,18 @@ def test_checks_must_be_the_policy_s_limits(out):
         write_run(replace(run, policy=replace(run.policy, limits=run.policy.limits[:1])), scores, out)
     assert BASE  # both sides are known by digest
     assert not out.exists()
+
+
+def test_a_verdict_that_cannot_be_taken_away_ends_it(written, monkeypatch):
+    def denied(self, *, missing_ok=False):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", denied)
+    with pytest.raises(StorageError, match="Permission denied"):
+        clear(written)
+
+
+def test_a_precision_with_a_slash_makes_no_folder():
+    from unlearn_guard.runs.samples import file_name
+
+    assert file_name("a/b", "mine/4", "base") == "samples/a%2Fb.mine%2F4.base.jsonl"

@@ -206,3 +206,9 @@ def test_a_folder_where_a_value_should_be_is_thrown_away(store):
 def test_null_is_no_value(store):
     with pytest.raises(ValueError, match="null"):
         store.put_json(KEY, None)
+
+
+@pytest.mark.parametrize("part", [object(), b"x", {1}, [b"x"], {"a": Path()}])
+def test_a_key_of_what_is_no_json_is_an_error(part):
+    with pytest.raises(TypeError, match="not a JSON value"):
+        key(part=part)
