@@ -113,7 +113,8 @@ class Rounded(ABC):
         """What in a ready-made model is not the candidate rounded to this format; at most a few, each by its name.
 
         Weights may have been rounded to half precision first, and a library that divides in bf16 takes the
-        neighbouring code of what lies near a boundary: one in twenty codes may differ, scales none.
+        neighbouring code of what lies near a boundary: one code byte in ten may differ (by how much is not looked at),
+        scales none.
         """
         found, files, source = coverage(candidate.path), directory_tensors(artifact), stored_tensors(candidate)
         group, defects = self._group(found.linears), []
