@@ -24,7 +24,8 @@ def test_an_edit_of_a_matrix_of_zeros_has_no_bins_to_be_measured_in(
     with torch.no_grad():
         model.get_parameter(name).normal_()
     candidate = open_sealed(str(save(model, tmp_path / "candidate")))
-    bench = SimpleNamespace(base=base, watch=SimpleNamespace(advance=lambda *_: None), notes=[], drift=())
+    watch, placement = SimpleNamespace(advance=lambda *_: None), SimpleNamespace(device_map="cpu")
+    bench = SimpleNamespace(base=base, watch=watch, notes=[], drift=(), placement=placement)
     found = {each.metric: each.value for each in _drift(bench, candidate)}
     assert "update_to_bin" not in found
     assert 0 < found["code_flip_rate"] < 1

@@ -7,8 +7,8 @@ import torch
 
 from tests.attribution.tiny_models import VOCABULARY, random_pairs, tiny
 from tests.methods.shipped import module
+from tests.oracles import grid_counts
 from unlearn_guard.attribution.prompts import Pair
-from unlearn_guard.quantizers import grid
 from unlearn_guard.records import Role
 from unlearn_guard.unlearning.corpora import Corpora, Question, Text
 
@@ -79,7 +79,9 @@ def moved(before, after):
 
 
 def survival(before, after):
-    counts = sum((grid.count(before[name], after[name]) for name in moved(before, after)), start=grid.EMPTY)
+    counts = sum(
+        (grid_counts.count(before[name], after[name]) for name in moved(before, after)), start=grid_counts.EMPTY
+    )
     return counts.floor_survival
 
 

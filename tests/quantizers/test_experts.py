@@ -15,7 +15,7 @@ from unlearn_guard.attribution.linear import make_dense
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers import experts, nf4
 from unlearn_guard.quantizers.coverage import coverage, coverage_of
-from unlearn_guard.quantizers.drift import layer_counts, total
+from unlearn_guard.quantizers.drift import measure
 from unlearn_guard.quantizers.layers import load_model
 from unlearn_guard.quantizers.nf4 import NF4
 from unlearn_guard.quantizers.protocol import Calibration, Placement
@@ -186,9 +186,10 @@ def test_the_drift_counts_experts(tmp_path: Path) -> None:
     tiny.tokenizer().save_pretrained(moved)
     save_file(tensors, moved / "model.safetensors", metadata={"format": "pt"})
     (moved / "config.json").write_bytes((base.path / "config.json").read_bytes())
-    found = layer_counts(base, Checkpoint(path=moved, digest="1" * 64), lambda _: None)
-    assert (found[NAME].changed, found[NAME].flipped, found[NAME].weights) == (1, 1, 4 * 64 * 96)
-    assert total(found).changed == 1
+    found = measure(base, Checkpoint(path=moved, digest="1" * 64), lambda _: None)
+    (experts,) = (each for each in found.layers if each.layer == NAME)
+    assert (experts.changed, experts.flipped, experts.weights) == (1, 1, 4 * 64 * 96)
+    assert found.changed == 1
 
 
 @pytest.mark.parametrize("family", [*MIXTURES, "llama"])

@@ -98,55 +98,11 @@ def test_a_weight_moved_anywhere_inside_its_cell_keeps_its_code():
     assert not torch.equal(grid.codes(beyond).code, before.code)
 
 
-def test_counts_worked_out_by_hand():
-    """Of 64 weights three change: by a tenth of a cell, by a whole cell, by two cells; two of the codes change."""
-    base = torch.zeros(1, 64)
-    base[0, 0] = 1.0
-    width = grid.bin_width(grid.codes(base))[0, 1].item()
-    candidate = base.clone()
-    candidate[0, 1:4] = torch.tensor([0.1, 1.0, 2.0]) * width
-    counts = grid.count(base, candidate)
-    assert (counts.weights, counts.changed, counts.flipped, counts.survived) == (64, 3, 2, 2)
-    assert counts.code_flip_rate == 2 / 64
-    assert counts.floor_survival == 2 / 3
-    assert counts.update_to_bin == pytest.approx(1.0, rel=1 / 4096)
-
-
-def test_a_code_that_flips_because_the_scale_grew_is_no_survival_of_an_update():
-    base = torch.full((1, 64), 0.1)
-    base[0, 0] = 1.0
-    candidate = base.clone()
-    candidate[0, 0] = 4.0  # keeps code 15; every 0.1 falls from level .08 to level 0
-    counts = grid.count(base, candidate)
-    assert (counts.changed, counts.flipped, counts.survived) == (1, 63, 0)
-
-
-def test_median_over_tensors_is_that_of_the_concatenated_ratios():
-    ratios, counts = [], grid.EMPTY
-    for seed, size in enumerate([640, 64, 6400]):
-        base, update = random_weight((1, size), seed=seed), random_weight((1, size), seed=100 + seed, scale=0.004)
-        update[0, ::3] = 0
-        counts += grid.count(base, base + update)
-        changed = (base + update) != base
-        moved = (base + update - base).abs()
-        ratios += (moved / grid.bin_width(grid.codes(base)))[changed].tolist()
-    exact = nf4_by_hand.median_low(ratios)
-    assert exact * (1 - 1 / 4096) <= counts.update_to_bin <= exact
-    assert counts.changed == len(ratios)
-
-
-def test_nothing_changed_has_no_median_and_no_survival():
-    weight = random_weight((2, 64))
-    counts = grid.count(weight, weight.clone())
-    assert (counts.code_flip_rate, counts.update_to_bin, counts.floor_survival) == (0.0, None, None)
-    assert grid.EMPTY.code_flip_rate is None
-
-
-def test_an_update_in_a_block_of_zeros_is_infinitely_many_cells():
-    counts = grid.count(torch.zeros(1, 64), torch.ones(1, 64))
-    assert counts.update_to_bin == float("inf")
-
-
-def test_weights_of_two_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"\(2, 64\)"):
-        grid.count(torch.zeros(2, 64), torch.zeros(64, 2))
+def test_a_code_is_looked_up_as_it_is_searched_for_at_and_beside_every_boundary_and_every_step_of_the_table():
+    """Where a boundary lies, next to it, at the ends of the table's 4 bits of mantissa, and anywhere else."""
+    steps = (torch.arange(1 << 13) << 19).to(torch.int32)
+    steps = torch.cat([steps, steps - 1, steps + 1, grid.BOUNDARIES.view(torch.int32)]).view(torch.float32)
+    near = torch.cat([steps, grid.BOUNDARIES.nextafter(torch.tensor(2.0)), grid.BOUNDARIES.nextafter(-torch.ones(1))])
+    drawn = torch.rand(100_000, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    scaled = torch.cat([near[near.isfinite()], drawn, torch.tensor([0.0, -0.0, 1.0, -1.0])]).clamp(-1, 1)
+    assert torch.equal(grid._nearest(scaled).int(), torch.bucketize(scaled, grid.BOUNDARIES, out_int32=True))

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.oracles import grid_counts
 from tests.quantizers.test_grid import bitsandbytes_codes
 from unlearn_guard.errors import NonFiniteError, QuantizationError
 from unlearn_guard.quantizers import grid
@@ -46,7 +47,7 @@ def test_every_changed_weight_has_another_code(edit):
     base, edited = edit
     floored = cell_floor(base, edited)
     assert floored.dtype == base.dtype
-    assert grid.count(base, floored).floor_survival in (1.0, None)
+    assert grid_counts.count(base, floored).floor_survival in (1.0, None)
     before, after = bitsandbytes_codes(base)[0], bitsandbytes_codes(floored)[0]
     assert (before != after)[floored != base].all()
 
@@ -114,11 +115,11 @@ def test_a_block_of_zeros_takes_its_scale_from_the_edit():
     edited[0, :3] = torch.tensor([0.5, 1e-6, -1e-6])
     floored = cell_floor(base, edited)
     assert floored[0, :3].tolist() == pytest.approx([0.5, 0.5 * (0.03979 + 2**-8), -0.5 * (0.04553 + 2**-8)], abs=1e-5)
-    assert grid.count(base, floored).floor_survival == 1.0
+    assert grid_counts.count(base, floored).floor_survival == 1.0
 
 
 def survival(base, edited, how):
-    return grid.count(base, how(base, edited)).floor_survival
+    return grid_counts.count(base, how(base, edited)).floor_survival
 
 
 def test_without_a_margin_bf16_brings_weights_back(monkeypatch):
@@ -134,7 +135,7 @@ def test_a_floor_that_lets_the_largest_weight_move_does_not_hold():
     base, edited = gaussian(dtype=torch.float32)
     largest = base.abs().view(-1, 64) == grid.codes(base).absmax[:, None]
     moved = torch.where(largest.view(base.shape), base * 1.3, cell_floor(base, edited))
-    assert grid.count(base, moved).floor_survival < 0.9
+    assert grid_counts.count(base, moved).floor_survival < 0.9
 
 
 def test_the_papers_floor_does_not_guarantee_survival():
@@ -193,7 +194,7 @@ def test_anywhere_within_bounds_a_floored_edit_survives(edit, seed):
     drawn = low + (high.float() - low) * torch.rand(base.shape, generator=torch.Generator().manual_seed(seed))
     moved = drawn.clamp(low.float(), high.float()).to(base.dtype)
     for corner in (low, high, moved) if base.dtype != torch.float16 else ():  # fp16 is coarse below 6e-5
-        assert grid.count(base, corner).floor_survival in (1.0, None)
+        assert grid_counts.count(base, corner).floor_survival in (1.0, None)
         assert torch.equal(corner == base, floored == base)
 
 

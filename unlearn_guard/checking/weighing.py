@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from unlearn_guard.checking.bench import Bench
 from unlearn_guard.intake import Intake
 from unlearn_guard.quantizers.coverage import coverage
-from unlearn_guard.quantizers.drift import by_layer, layer_counts, total
+from unlearn_guard.quantizers.drift import measure
 from unlearn_guard.quantizers.share import quantized_share, stored_bytes
 from unlearn_guard.records import FULL, WEIGHTS, Measurement
 from unlearn_guard.registry import quantizer
@@ -37,9 +37,9 @@ def _drift(bench: Bench, candidate: Intake) -> tuple[Measurement, ...]:
         done += count
         bench.watch.advance(done, len(units))
 
-    layers = layer_counts(bench.base.checkpoint, candidate.checkpoint, advance)
-    bench.drift = by_layer(layers)
-    counts = total(layers)
+    device = "cpu" if bench.placement.device_map == "cpu" else "cuda"
+    counts = measure(bench.base.checkpoint, candidate.checkpoint, advance, device)
+    bench.drift = counts.layers
     numbers = (
         ("code_flip_rate", counts.code_flip_rate, counts.weights),
         ("update_to_bin", counts.update_to_bin, counts.changed),

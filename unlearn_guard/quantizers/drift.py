@@ -1,70 +1,80 @@
-"""How far an edit moves the weights that NF4 quantizes, on base's own grid."""
+"""How far an edit moves the weights that NF4 quantizes, on base's own grid, in one pass over the two models' files."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from unlearn_guard.quantizers.coverage import coverage
-from unlearn_guard.quantizers.grid import BLOCK, EMPTY, GridCounts, count
-from unlearn_guard.quantizers.layers import read_weight, stored_tensors
-from unlearn_guard.records import RATIO_OCTAVES, Checkpoint, LayerDrift
+from unlearn_guard.quantizers.coverage import Coverage, coverage
+from unlearn_guard.quantizers.grid import BLOCK
+from unlearn_guard.quantizers.layers import read_pieces, read_weight, stored_tensors
+from unlearn_guard.quantizers.tally import Ratios, Tally
+from unlearn_guard.records import Checkpoint, LayerDrift, StoredTensor
 
-_LARGE = 2**24
-"""Weights of a stack of experts that are counted at a time."""
+PIECE = 2**19
+"""Weights that are read and counted at a time; whole blocks."""
 
 
-def layer_counts(base: Checkpoint, candidate: Checkpoint, progress: Callable[[int], None]) -> dict[str, GridCounts]:
-    """The counts of every quantized layer and stack of experts, two tensors in memory at a time, in model order.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """The counts of each quantized layer and stack of experts, in model order, and over all of them.
+
+    `update_to_bin` is the median of |update| / width of the base weight's cell over the changed weights: None when
+    none changed, of an even number the lower of the middle two, low by less than 1 in 4096, infinite when the median
+    update is of a weight in a block of zeros.
+    """
+
+    layers: tuple[LayerDrift, ...]
+    update_to_bin: float | None
+
+    @property
+    def weights(self) -> int:
+        """How many weights are quantized."""
+        return sum(each.weights for each in self.layers)
+
+    @property
+    def changed(self) -> int:
+        """How many of them differ in value."""
+        return sum(each.changed for each in self.layers)
+
+    @property
+    def code_flip_rate(self) -> float | None:
+        """Share of weights whose code differs from base's, in [0, 1]; None of no weights."""
+        return sum(each.flipped for each in self.layers) / self.weights if self.weights else None
+
+    @property
+    def floor_survival(self) -> float | None:
+        """Share of changed weights whose code changed too, in [0, 1]; None when no weight changed."""
+        return sum(each.survived for each in self.layers) / self.changed if self.changed else None
+
+
+def measure(
+    base: Checkpoint, candidate: Checkpoint, progress: Callable[[int], None], device: torch.device | str = "cpu"
+) -> Drift:
+    """Count every quantized layer, PIECE weights of the two in memory at a time; progress is told of each layer.
 
     A stack of experts is counted as it is quantized: no block reaches over two matrices.
     """
-    base_files, candidate_files = stored_tensors(base), stored_tensors(candidate)
-    found: dict[str, GridCounts] = {}
-    model = coverage(base.path)
+    where = torch.device(device)
+    files = stored_tensors(base), stored_tensors(candidate)
+    model, ratios = coverage(base.path), Ratios(where)
+    layers = []
     for name in model.units:
-        before, after = (read_weight(files, name, model) for files in (base_files, candidate_files))
-        counts = [count(*pair) for pair in _pairs(before, after, stacked=name in model.experts)]
-        found[name.removesuffix(".weight")] = sum(counts, start=EMPTY)
+        tally = Tally(ratios)
+        before, after = (_pieces(each, name, model) for each in files)
+        for pair in zip(before, after, strict=True):
+            tally.add(*(piece.to(where) for piece in pair))
+        layers.append(tally.drift(name.removesuffix(".weight")))
         progress(1)
-    return found
+    return Drift(layers=tuple(layers), update_to_bin=ratios.median())
 
 
-def _pairs(before: Tensor, after: Tensor, *, stacked: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """The two tensors, or of a stack as many matrices at a time as are whole blocks and no more than a large layer."""
-    if not stacked or before.shape != after.shape:
-        yield before, after
+def _pieces(files: Mapping[str, StoredTensor], name: str, model: Coverage) -> Iterator[Tensor]:
+    """A weight in the order in which it is quantized, in pieces that no block reaches over."""
+    if name.removesuffix(".weight") in model.transposed:
+        yield from read_weight(files, name, model).reshape(-1).split(PIECE)
         return
-    size = before[0].numel()
-    together = max(1, _LARGE // size) if size % BLOCK == 0 else 1
-    yield from zip(before.split(together), after.split(together), strict=True)
-
-
-def total(layers: dict[str, GridCounts]) -> GridCounts:
-    """The counts of the whole model."""
-    return sum(layers.values(), start=EMPTY)
-
-
-def by_layer(layers: dict[str, GridCounts]) -> tuple[LayerDrift, ...]:
-    """The counts that a report shows, in model order."""
-    return tuple(
-        LayerDrift(
-            layer=layer,
-            weights=counts.weights,
-            changed=counts.changed,
-            flipped=counts.flipped,
-            survived=counts.survived,
-            ratios=octaves(counts),
-        )
-        for layer, counts in layers.items()
-    )
-
-
-def octaves(counts: GridCounts) -> tuple[int, ...]:
-    """Changed weights by the power of two of |update| / bin width, RATIO_OCTAVES of them; the outer two are open."""
-    low, high = RATIO_OCTAVES
-    # The fine histogram is over float32 bit patterns: its 256 equal parts are the exponents, biased by 127.
-    by_exponent = counts.ratios.view(256, -1).sum(1)
-    places = (torch.arange(256) - 127).clamp(low, high) - low
-    coarse = torch.zeros(high - low + 1, dtype=torch.int64).index_add_(0, places, by_exponent)
-    return tuple(coarse.tolist())
+    matrix = math.prod(model.experts[name][1:]) if name in model.experts else 0
+    yield from read_pieces(files, name, matrix if matrix % BLOCK else PIECE)

@@ -1,7 +1,8 @@
 """The tensors of a directory, read one at a time, and models loaded from one with nothing left to chance."""
 
 import json
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,22 +42,45 @@ def directory_tensors(directory: Path) -> dict[str, StoredTensor]:
 
 def read_tensor(tensors: Mapping[str, StoredTensor], name: str) -> torch.Tensor:
     """One tensor from disk, in the dtype it is stored in. QuantizationError where it is not there."""
+    shape = _held(tensors, name).shape
+    whole = next(read_pieces(tensors, name, max(1, math.prod(shape))), None)
+    return torch.empty(shape, dtype=_dtype(tensors[name])) if whole is None else whole.reshape(shape)
+
+
+def read_pieces(tensors: Mapping[str, StoredTensor], name: str, elements: int) -> Iterator[torch.Tensor]:
+    """The elements of one tensor in the order they are stored in, so many at a time, the last piece perhaps shorter.
+
+    Each is the caller's own. QuantizationError where the tensor is not there, or ends early.
+    """
+    tensor = _held(tensors, name)
+    dtype = _dtype(tensor)
+    missing = sum(span.stop - span.start for span in tensor.spans)
+    piece, filled = torch.empty(0, dtype=torch.uint8), 0
+    for span in tensor.spans:
+        with span.file.open("rb", buffering=0) as stream:
+            stream.seek(span.start)
+            left = span.stop - span.start
+            while left:
+                if not filled:
+                    piece = torch.empty(min(missing, elements * dtype.itemsize), dtype=torch.uint8)
+                got = stream.readinto(piece.numpy().data[filled : filled + left])
+                if not got:
+                    raise QuantizationError(f"{span.file}: {name} ends early")
+                filled, left, missing = filled + got, left - got, missing - got
+                if filled == piece.numel():
+                    yield piece.view(dtype)
+                    filled = 0
+
+
+def _held(tensors: Mapping[str, StoredTensor], name: str) -> StoredTensor:
     if name not in tensors:
         raise QuantizationError(f"{name} is not among the tensors that were written")
-    tensor = tensors[name]
+    return tensors[name]
+
+
+def _dtype(tensor: StoredTensor) -> torch.dtype:
     dtype: torch.dtype = getattr(torch, TORCH_NAMES[tensor.dtype])
-    raw = bytearray(sum(span.stop - span.start for span in tensor.spans))
-    view, position = memoryview(raw), 0
-    for span in tensor.spans:
-        with span.file.open("rb") as stream:
-            stream.seek(span.start)
-            wanted = span.stop - span.start
-            if stream.readinto(view[position : position + wanted]) != wanted:
-                raise QuantizationError(f"{span.file}: {name} ends early")
-            position += wanted
-    if not raw:
-        return torch.empty(tensor.shape, dtype=dtype)
-    return torch.frombuffer(raw, dtype=dtype).reshape(tensor.shape)
+    return dtype
 
 
 def read_weight(tensors: Mapping[str, StoredTensor], name: str, found: Coverage) -> torch.Tensor:
