@@ -5,6 +5,7 @@ measurement; a `Check` puts the two together and a `Verdict` is all the checks. 
 refuse what cannot be true. Import every one of them from here.
 """
 
+from unlearn_guard.records.doubt import Doubt, doubt
 from unlearn_guard.records.measurement import Interval, Measurement
 from unlearn_guard.records.model import TORCH_NAMES, Checkpoint, Span, StoredTensor
 from unlearn_guard.records.names import (
@@ -40,6 +41,7 @@ __all__ = [
     "WEIGHTS",
     "Check",
     "Checkpoint",
+    "Doubt",
     "EdgeScores",
     "Environment",
     "Interval",
@@ -62,4 +64,5 @@ __all__ = [
     "Trial",
     "Trials",
     "Verdict",
+    "doubt",
 ]

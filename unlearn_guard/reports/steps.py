@@ -75,4 +75,4 @@ def _text(checks: list[Check], asked: Asked) -> str:
         case "derive":
             return "It was asked, and nothing could be derived: the notes say why."
         case _:
-            return wording.next_step(checks[0])
+            return wording.remedy(checks[0])

@@ -135,11 +135,12 @@ def _step(step: Step) -> Group:
 
 
 def _valued(check: Check) -> str:
-    """`ptq_gap[...]`, and below it `0.650, asked for <= 0.0` where there is a number."""
+    """`ptq_gap[...]`, and below it `0.650, asked for <= 0.0` where there is a number, and what is in doubt."""
     name = wording.short(check.id)
     if check.measurement is None:
         return name
-    return f"{name}\n  {wording.value(check)}, asked for {wording.bounds(check.limit)}"
+    lines = [name, f"{wording.value(check)}, asked for {wording.bounds(check.limit)}", wording.in_doubt(check)]
+    return "\n  ".join(line for line in lines if line)
 
 
 def _scores(run: Run) -> Table:

@@ -5,7 +5,8 @@ Numbers are never rounded across a limit, and what comes from a checkpoint or a 
 
 import math
 
-from unlearn_guard.records import FULL, WEIGHTS, Check, Limit, Outcome, Property, Run
+from unlearn_guard.judging.metrics import METRICS
+from unlearn_guard.records import FULL, WEIGHTS, Check, Limit, Measurement, Outcome, Property, Run, doubt
 
 _DIGITS = 3
 
@@ -95,8 +96,32 @@ def headline(run: Run) -> str:
 
 
 def next_step(check: Check) -> str:
+    """What to do about a check that did not pass, and how many items would decide it; empty for one that did."""
+    return " ".join(part for part in (remedy(check), in_doubt(check)) if part)
+
+
+def in_doubt(check: Check) -> str:
+    """`1 of 160 items; not distinguishable from 0; 615 items would decide it.`; empty where nothing is in doubt."""
+    measurement, left = check.measurement, doubt(check)
+    if measurement is None or left is None:
+        return ""
+    bound = repr(left.bound).removesuffix(".0")
+    if left.items is None:
+        return f"{_counted(measurement)}; the value lies at {bound}, so no number of items is known to decide it."
+    return f"{_counted(measurement)}; not distinguishable from {bound}; {left.items:,} items would decide it."
+
+
+def _counted(measurement: Measurement) -> str:
+    """`1 of 160 items` where the value is a number of items, else `160 items`."""
+    known = METRICS.get(measurement.metric)
+    count = measurement.value * measurement.samples
+    whole = count >= 0 and abs(count - round(count)) < 1e-6 and (known is None or known.unit == "accuracy")
+    return f"{round(count)} of {measurement.samples} items" if whole else f"{measurement.samples} items"
+
+
+def remedy(check: Check) -> str:
     """What to do about a check that did not pass; empty for one that did."""
-    limit, measurement = check.limit, check.measurement
+    limit = check.limit
     task = short(limit.task)
     match check.outcome:
         case Outcome.PASSED:
@@ -112,8 +137,7 @@ def next_step(check: Check) -> str:
                 )
             if check.interval is None:
                 return "No interval exists at this confidence; look in the notes, or ask more items."
-            count = f" ({measurement.samples} were asked)" if measurement else ""
-            return f"The interval reaches over the bound: a suite with more items{count} can decide it."
+            return "The interval reaches over the bound: a suite with more items can decide it."
         case Outcome.FAILED:
             return mend(limit, task)
 

@@ -23,6 +23,7 @@ from unlearn_guard.records import (
     Stage,
     Task,
     Verdict,
+    doubt,
 )
 
 SCHEMA = "unlearn-guard.run/1"
@@ -78,6 +79,7 @@ def _checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _check(check: Check) -> dict[str, Any]:
     limit, measurement, interval = check.limit, check.measurement, check.interval
+    left = doubt(check)
     return {
         "id": check.id,
         "property": limit.guards,
@@ -93,6 +95,7 @@ def _check(check: Check) -> dict[str, Any]:
         "confidence": limit.confidence,
         "margin": check.margin,
         "outcome": check.outcome,
+        "doubt": asdict(left) if left is not None else None,
         "because": limit.because,
         "line": limit.line,
     }
@@ -100,6 +103,11 @@ def _check(check: Check) -> dict[str, Any]:
 
 class _Model(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
+
+
+class _DoubtFile(_Model):
+    bound: float
+    items: int | None
 
 
 class _CheckFile(_Model):
@@ -117,6 +125,7 @@ class _CheckFile(_Model):
     confidence: float | None
     margin: float | None
     outcome: str
+    doubt: _DoubtFile | None = None
     because: str
     line: int | None = None
 
@@ -243,7 +252,8 @@ def _differences(written: tuple[_CheckFile, ...], checks: tuple[Check, ...]) -> 
         truth = _check(check)
         claims = claimed.model_dump()
         claims["interval"] = None if claimed.interval is None else list(claimed.interval)
-        for key in ("id", "value", "stderr", "interval", "samples", "margin", "outcome"):
+        said = ("doubt",) if "doubt" in claimed.model_fields_set else ()  # earlier versions did not write it
+        for key in ("id", "value", "stderr", "interval", "samples", "margin", "outcome", *said):
             if claims[key] != truth[key]:
                 problem = f"says {claims[key]!r}, but limits and measurements say {_plain(truth[key])!r}"
                 problems.append((f"checks.{index}.{key}", problem))
