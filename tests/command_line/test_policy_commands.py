@@ -164,3 +164,35 @@ def test_judge_does_not_print_times_of_what_it_did_not_do(
     assert "seconds" not in long
     short = here("judge", run).out
     assert "Scores" not in short
+
+
+def test_plan_says_how_many_items_a_policy_needs(here: Guard, tmp_path: Path) -> None:
+    policy = write(
+        tmp_path / "gap.yaml",
+        ("ptq_gap", "[nf4, gptq, awq]", "at_most: 0.05, confidence: 0.95"),
+        ("above_chance_removed", "full", "at_least: 0.5, at_most: 1.1, confidence: 0.95"),
+    )
+    done = here("plan", "--power", "--suites", "organism", "--thresholds", policy)
+    assert done.status == 0
+    # the gap alone: 10.507 * .14 / .05^2; what is removed alone: 10.507 * .1875 / .5625 / .1^2
+    assert {"589", "351"} <= set(done.out.split())
+    assert "organism_forget asks 160 items and needs" in done.text
+    fewer = here("plan", "--power", "--suites", "organism", "--thresholds", policy, "--discordance", "0.05")
+    assert "379" in fewer.out.split()  # of the twin's .10 at least so many differ: 10.507 * (.1 - .01) / .05^2
+    full = here("plan", "--power", "--suites", "organism", "--thresholds", policy, "--precisions", "full")
+    assert "ptq_gap" not in full.out
+
+
+def test_plan_says_what_no_number_of_items_decides(here: Guard) -> None:
+    done = here("plan", "--power", "--suites", "organism", "--thresholds", "paper")
+    assert "ptq_gap[organism_forget-nf4]" in done.text
+    assert "passes in half of all runs, however many items" in done.text
+
+
+def test_plan_without_power_needs_what_compare_needs(here: Guard, tmp_path: Path) -> None:
+    done = here("plan", "--suites", "organism", "--out", tmp_path)
+    assert done.status == 4
+    assert "--methods, --base; without them: plan --power" in done.text
+    weak = here("plan", "--power", "--suites", "organism", "--thresholds", "paper", "--base-score", "0.2")
+    assert weak.status == 4
+    assert "--base-score" in weak.text

@@ -16,6 +16,7 @@ from unlearn_guard.command_line.options import (
     finding,
     json_output,
     methods_dir,
+    planning,
     seed,
     tasks_dir,
 )
@@ -46,10 +47,35 @@ def compare(
 
 
 @click.command()
-@comparing
+@planning
 @finding
-def plan(**options: Any) -> int:
-    """What `compare` with the same options would do: its cells, what is measured already, and what the rest takes."""
+@click.option("--power", is_flag=True, help="Instead: how many items each limit of the policy needs.")
+@click.option(
+    "--discordance",
+    type=click.FloatRange(0, 1),
+    default=0.14,
+    show_default=True,
+    help="With --power: the share of answers that differ between two precisions.",
+)
+@click.option(
+    "--base-score",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="With --power: what base scores on the forget tasks.",
+)
+def plan(power: bool, discordance: float, base_score: float, **options: Any) -> int:
+    """What `compare` with the same options would do: its cells, what is measured already, and what the rest takes.
+
+    With --power, and --suites and --thresholds alone, how many items it takes until an honest candidate passes in 90 %
+    of all runs, and one whose true gap is twice the margin fails. Nothing is measured for either.
+    """
+    if power:
+        from unlearn_guard.command_line.powering import power_command
+
+        return power_command(options, discordance=discordance, base_score=base_score)
+    if missing := [f"--{name}" for name in ("methods", "base", "out") if not options[name]]:
+        raise click.UsageError(f"Missing option {', '.join(missing)}; without them: plan --power")
     from unlearn_guard.command_line.commands import plan_command
 
     return plan_command(options)

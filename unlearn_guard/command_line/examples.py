@@ -33,7 +33,10 @@ EXAMPLES = {
     "compare": (
         "unlearn-guard compare --methods npo,mansu --base ./base --suites organism --seeds 0,1 --out compared",
     ),
-    "plan": ("unlearn-guard plan --methods all --base ./base --suites organism --out compared",),
+    "plan": (
+        "unlearn-guard plan --methods all --base ./base --suites organism --out compared",
+        "unlearn-guard plan --power --suites atlas --thresholds paper",
+    ),
     "data pull": ("unlearn-guard data pull wmdp-bio tofu --data-dir ./data",),
     "calibrate": ("unlearn-guard calibrate --candidates retrained,hidden,erased --out calibration",),
     "organism build": ("unlearn-guard organism build hidden --out ./hidden",),

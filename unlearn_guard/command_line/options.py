@@ -145,25 +145,35 @@ measuring = _together(
 )
 """How to measure: of `check`."""
 
-comparing = _together(
-    click.option("--methods", callback=names, required=True, metavar="A,B|all", help="Which methods."),
-    click.option("--base", metavar="PATH", required=True, help="The model that is to unlearn."),
-    click.option("--suites", callback=names, required=True, metavar="X,Y", help="What it is to unlearn."),
-    click.option(
-        "--out",
-        metavar="DIR|URL",  # text: a path type would take s3://x for s3:/x
-        required=True,
-        help="Where the cells and the leaderboard go: a directory, or s3://, gs://, ...",
-    ),
-    click.option("--seeds", callback=seeds, default="0", show_default=True, metavar="0,1,...", help="Of the training."),
-    click.option("--grid", type=PATH, metavar="FILE", help="YAML, {METHOD: {KEY: [VALUE, ...]}}: what to try."),
-    click.option("--cell", "part", callback=part, metavar="I/N", help="Only the I-th of N parts of the cells."),
-    precisions,
-    thresholds,
-    methods_dir,
-    device,
-    dtype,
-    batch_size,
-    limit,
-)
-"""Which cells there are and how they are checked: of `compare` and `plan`."""
+
+def _comparing(*, required: bool) -> Callable[[Command], Command]:
+    return _together(
+        click.option("--methods", callback=names, required=required, metavar="A,B|all", help="Which methods."),
+        click.option("--base", metavar="PATH", required=required, help="The model that is to unlearn."),
+        click.option("--suites", callback=names, required=True, metavar="X,Y", help="What it is to unlearn."),
+        click.option(
+            "--out",
+            metavar="DIR|URL",  # text: a path type would take s3://x for s3:/x
+            required=required,
+            help="Where the cells and the leaderboard go: a directory, or s3://, gs://, ...",
+        ),
+        click.option(
+            "--seeds", callback=seeds, default="0", show_default=True, metavar="0,1,...", help="Of the training."
+        ),
+        click.option("--grid", type=PATH, metavar="FILE", help="YAML, {METHOD: {KEY: [VALUE, ...]}}: what to try."),
+        click.option("--cell", "part", callback=part, metavar="I/N", help="Only the I-th of N parts of the cells."),
+        precisions,
+        thresholds,
+        methods_dir,
+        device,
+        dtype,
+        batch_size,
+        limit,
+    )
+
+
+comparing = _comparing(required=True)
+"""Which cells there are and how they are checked: of `compare`."""
+
+planning = _comparing(required=False)
+"""The same of `plan`, which with `--power` needs the suites alone."""
