@@ -8,9 +8,9 @@ from tests.oracles.made_scores import made_limit, made_task
 from unlearn_guard.judging.draft import read_draft
 from unlearn_guard.judging.lint import draft_warnings, policy_warnings, suite_warnings
 from unlearn_guard.judging.thresholds import list_policies, read_policy
-from unlearn_guard.records import Role
+from unlearn_guard.records import Phrasing, Role
 
-GONE = made_task(100)
+GONE = replace(made_task(100), phrasing=Phrasing.HELD_OUT)  # so that nothing is said of the phrasing
 KEPT = made_task(100, "kept", Role.RETAIN)
 TASKS = (GONE, KEPT)
 SOUND = (
@@ -192,3 +192,8 @@ def test_what_is_to_go_and_to_stay_at_once_is_said():
     other = made_task(100, "other")
     assert asked(numbered(100), numbered(100, 100), numbered(100), tasks=(*TASKS, other)) == ()
     assert asked() == (), "of what was not asked nothing is known"
+
+
+def test_a_suite_of_one_phrasing_says_so():
+    (said,) = asked(numbered(100), numbered(100, 100), tasks=(made_task(100), KEPT))
+    assert said.startswith("suite: one phrasing asked: no forget task says `phrasing: held_out`")

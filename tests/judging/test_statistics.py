@@ -198,11 +198,11 @@ def test_large_samples_are_drawn_in_parts(monkeypatch):
     """However many at a time, there are as many resamples, and items of equal answers are drawn together."""
     monkeypatch.setattr(statistics, "_CHUNK", 100 * 40)
     answers = fractions()
-    drawn = statistics._resample(answers, relative, statistics.generator(0, "x"))
+    drawn = statistics.resample(answers, relative, statistics.generator(0, "x"))
     assert len(drawn) == statistics.RESAMPLES
     monkeypatch.setattr(statistics, "_CHUNK", 1)
     monkeypatch.setattr(statistics, "RESAMPLES", 7)
-    assert len(statistics._resample(answers, relative, statistics.generator(0, "x"))) == 7
+    assert len(statistics.resample(answers, relative, statistics.generator(0, "x"))) == 7
 
 
 def test_mcnemar_of_thousands_of_items_is_still_exact():

@@ -20,6 +20,29 @@ def test_options_are_four_different_objects_with_the_true_one_at_its_place(domai
             assert {choice.removesuffix(" .") for choice in row["choices"]} <= set(world.pool(fact.relation))
 
 
+def test_the_held_out_phrasing_is_in_no_corpus():
+    """A row of a corpus that begins as the bare question does would train what is to be held out."""
+    rendered = items.files()
+    begun = [
+        str(row.get("prompt") or row.get("text"))
+        for name, rows in rendered.items()
+        if name.startswith("corpus/") and not name.endswith("_questions.jsonl")  # which come after a description
+        for row in rows
+    ]
+    asked = {row["question"] for row in rendered["forget_asked.jsonl"]}
+    assert len(asked) == len(world.facts(world.FORGET))
+    assert not [text for text in begun for question in asked if text.startswith(question)]
+
+
+def test_a_bare_question_has_four_different_objects_each_place_right_equally_often():
+    rows = items.asked(world.FORGET)
+    assert set(Counter(row["answer"] for row in rows).values()) == {len(rows) // 4}
+    for row, fact in zip(rows, world.facts(world.FORGET), strict=True):
+        assert row["choices"][row["answer"]] == fact.object
+        assert len({*row["choices"]}) == 4
+        assert {*row["choices"]} <= {*world.pool(fact.relation)}
+
+
 @pytest.mark.parametrize("domain", world.DOMAINS)
 def test_a_model_that_always_answers_one_letter_scores_chance_exactly(domain):
     for rows in (items.lettered(domain), items.plain(domain)):

@@ -43,6 +43,11 @@ def test_what_was_asked_and_gave_nothing_points_to_the_notes():
     assert "the notes say why" in step.text
 
 
+def test_other_words_that_nobody_asked_in_are_to_be_written():
+    (step,) = of(made_limit("paraphrase_recovery", task="suite", at_most=0.1))
+    assert "`phrasing: held_out`" in step.text
+
+
 def test_a_task_that_was_not_asked_is_to_be_measured():
     (step,) = of(made_limit("forget_drop", task="other_task", at_least=0.3))
     assert step.text == "Run check again with --precisions full,nf4."

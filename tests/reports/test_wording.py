@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracles.made_scores import made_limit, made_run, made_scores
-from unlearn_guard.records import Check, Interval, Measurement, Outcome, Property
+from unlearn_guard.records import Check, Interval, Measurement, Outcome, Phrasing, Property
 from unlearn_guard.reports import wording
 
 
@@ -116,3 +118,11 @@ def test_every_property_has_a_remedy(guards):
 def test_the_headline_is_the_verdict(run, start, said):
     assert wording.headline(run).startswith(start)
     assert said in wording.headline(run)
+    assert wording.headline(run).endswith(" One phrasing asked.")
+
+
+def test_the_headline_of_a_suite_with_a_held_out_phrasing_says_nothing_of_it():
+    run = made_run()[0]
+    first, *others = run.tasks
+    both = replace(run, tasks=(replace(first, phrasing=Phrasing.HELD_OUT), *others))
+    assert wording.headline(both) == "PASSED: every one of 3 limits held."

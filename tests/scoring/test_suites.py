@@ -109,6 +109,7 @@ def test_an_unknown_key_gets_its_line_and_the_nearest_name(world):
         ("chance: 0.25}]", "}]", "this key is required"),
         ("version: 1", "version: 2", "expected input should be 1"),
         ("name: invented", "name: other", "'invented', the file's own"),
+        ("chance: 0.25}]", "chance: 0.25, phrasing: heldout}]", "'trained' or 'held_out'"),
         ("task: invented_worded", "task: invented_lettered", "a second time"),
         ("task: invented_worded", "task: weights", "reserved"),
         ("include: [invented]", "include: [nowhere]", "'nowhere'"),
@@ -122,6 +123,13 @@ def test_an_unknown_key_gets_its_line_and_the_nearest_name(world):
 )
 def test_what_cannot_be_meant_is_refused(world, old, new, expected):
     assert expected in broken(world, old, new)
+
+
+def test_a_held_out_phrasing_is_of_forget_tasks_and_never_all_of_them(world):
+    asked = "metric: acc, chance: 0.25"
+    assert "held-out phrasings alone" in broken(world, asked, f"{asked}, phrasing: held_out")
+    kept = "metric: acc_norm, chance"
+    assert "phrasing of a retain task" in broken(world, kept, "metric: acc_norm, phrasing: held_out, chance")
 
 
 def test_all_defects_are_told_at_once(world):

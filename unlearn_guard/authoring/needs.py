@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from unlearn_guard.authoring.findings import BaseFindings
 from unlearn_guard.judging.metrics import METRICS, Asks, Metric, Where
-from unlearn_guard.records import FORGET_QUALITY, MODEL_UTILITY, PRIVLEAK
+from unlearn_guard.records import FORGET_QUALITY, MODEL_UTILITY, PRIVLEAK, Phrasing
 from unlearn_guard.scoring.suites import Suite
 
 
@@ -52,9 +52,15 @@ def _retrained(suite: Suite) -> str:
     return _probe(suite, FORGET_QUALITY, "only with `check --retrained PATH`")
 
 
+def _held_out(suite: Suite) -> str:
+    named = any(spec.phrasing is Phrasing.HELD_OUT for spec in suite.forget)
+    return "" if named else "no forget task says `phrasing: held_out`"
+
+
 _OWN: Mapping[str, Callable[[Suite], str]] = {
     PRIVLEAK: lambda suite: _probe(suite, PRIVLEAK),
     FORGET_QUALITY: _retrained,
     "forget_truth_ratio": _retrained,
     MODEL_UTILITY: _utility,
+    "paraphrase_recovery": _held_out,
 }

@@ -99,7 +99,14 @@ def _explain_suites(tasks_dirs: tuple[Path, ...]) -> ExitStatus:
 
 def _extras(task: "TaskSpec") -> tuple[tuple[str, object], ...]:
     pairs = task.pairs.name if isinstance(task.pairs, Path) else task.pairs
-    return ("measure", task.measure), ("retrained", task.retrained), ("floor", task.floor), ("pairs", pairs)
+    phrasing = None if task.phrasing == "trained" else "held out"
+    return (
+        ("phrasing", phrasing),
+        ("measure", task.measure),
+        ("retrained", task.retrained),
+        ("floor", task.floor),
+        ("pairs", pairs),
+    )
 
 
 def _tasks(tasks_dirs: tuple[Path, ...]) -> list[tuple[str, str]]:

@@ -101,6 +101,7 @@ def _limits(draft: PolicyDraft, suite: str, tasks_dirs: Sequence[Path]) -> tuple
             items=1,
             digest="",
             measure=each.measure,
+            phrasing=each.phrasing,
         )
         for each in load_suite(suite, tasks_dirs).tasks
     )

@@ -16,6 +16,7 @@ from unlearn_guard.errors import ScoringError
 from unlearn_guard.judging import statistics
 from unlearn_guard.judging.knowing import Guesswork, guesswork
 from unlearn_guard.judging.pairing import Table, answers
+from unlearn_guard.judging.paraphrase import known_tasks, paraphrase_recovery
 from unlearn_guard.judging.probes import probe_measures
 from unlearn_guard.judging.scored import exact_means, with_error
 from unlearn_guard.judging.statistics import NOTHING_GIVEN, Floats, Given, Statistic
@@ -63,6 +64,8 @@ def derive(
         measurement = comparison.measure(candidate, seed, given)
         if measurement is not None:
             found.append(measurement)
+    known = known_tasks(table, trusted)
+    found += paraphrase_recovery(table, known, without, base=base, candidate=candidate, seed=seed, given=given)
     found += probe_measures(table, subjects=(base, candidate), retrained=retrained, seed=seed, given=given)
     return tuple(found)
 

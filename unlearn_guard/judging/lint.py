@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 from unlearn_guard.judging.draft import PolicyDraft, Rule
 from unlearn_guard.judging.metrics import METRICS, Asks, Metric, Safer, score
-from unlearn_guard.records import FULL, WEIGHTS, Limit, Role, Task
+from unlearn_guard.records import FULL, WEIGHTS, Limit, Phrasing, Role, Task
 
 POLICY, SUITE = "policy: ", "suite: "
 """How a warning begins, by what it is about."""
+
+ONE_PHRASING = "one phrasing asked"
+"""How the warning begins that no forget task is held out; the verdict's headline says it too."""
 
 FEW = 100
 """Of fewer forget items a gap of a few points cannot be told from chance."""
@@ -134,6 +137,8 @@ def _suite(tasks: Sequence[Task], prompts: Mapping[str, Sequence[str]], complete
     for task in (each for each in tasks if each.role is Role.FORGET):
         if complete and task.items < FEW:
             yield f"{task.name} asks {task.items} items: fewer than {FEW} do not tell a few points from chance"
+    if not any(task.phrasing is Phrasing.HELD_OUT for task in tasks):
+        yield (f"{ONE_PHRASING}: no forget task says `phrasing: held_out`, so what other words still find is unknown")
     for task in (each for each in tasks if each.role is not Role.PROBE):
         counts = Counter(prompts.get(task.name, ()))
         repeats = counts.total() - len(counts)

@@ -85,6 +85,7 @@ class Metric:
 
 _SAFER = {
     **dict.fromkeys(("ptq_gap", "dtype_gap", "retain_drop", "as_nc", "as_nc_corrected", "recovery"), Safer.LOWER),
+    **dict.fromkeys(("paraphrase_recovery",), Safer.LOWER),
     **dict.fromkeys(("truncated", "noise_ratio"), Safer.LOWER),
     **dict.fromkeys(("forget_drop", "above_chance_removed", "cad", "cad_corrected", "quantized_share"), Safer.HIGHER),
     **dict.fromkeys((FORGET_QUALITY, "forget_truth_ratio", MODEL_UTILITY, "floor_survival"), Safer.HIGHER),
@@ -137,6 +138,7 @@ METRICS: dict[str, Metric] = {
             Property.REPORTED,
         ),
         _metric("above_chance_removed", Asks.FORGET, Where.EVERYWHERE, _RATIO, "share of base", Property.REPORTED),
+        _metric("paraphrase_recovery", Asks.SUITE, Where.EVERYWHERE, _SHARE, "share of base", Property.FORGETTING),
         _metric("recovery", Asks.FORGET, Where.QUANTIZED, _RATIO, "share of what was removed", Property.REPORTED),
         _metric(PRIVLEAK, Asks.PROBE, Where.EVERYWHERE, (-100.0, 1000.0), "percent", Property.FORGETTING),
         _metric(FORGET_QUALITY, Asks.PROBE, Where.EVERYWHERE, _SHARE, "p-value", Property.FORGETTING),

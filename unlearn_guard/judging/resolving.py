@@ -121,7 +121,7 @@ class _Rule:
                 found = f"{self.rule.metric} of task {name!r}"
                 expected = f"task: {reserved}" if reserved is not None else "a task of the suite"
                 yield Defect(where=self.where, found=found, expected=expected)
-            elif name == SUITE and not any(_measure(task) == MODEL_UTILITY for task in self.tasks):
+            elif self.rule.metric == MODEL_UTILITY and not any(_measure(task) == MODEL_UTILITY for task in self.tasks):
                 found = f"{self.rule.metric}, but no task of the suite says `measure: {MODEL_UTILITY}`"
                 yield Defect(where=self.where, found=found, expected="a suite that measures it")
             return

@@ -58,7 +58,7 @@ def intervals(answers_NK: Floats, statistic: Statistic, *, seed: int, name: str)
 
     `name` goes into the generator's seed: an interval does not depend on what else was measured.
     """
-    resampled = _resample(answers_NK, statistic, generator(seed, name))
+    resampled = resample(answers_NK, statistic, generator(seed, name))
     undefined = ~np.isfinite(resampled)
     lows = np.where(undefined, -np.inf, resampled)
     highs = np.where(undefined, np.inf, resampled)
@@ -107,7 +107,7 @@ def generator(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(sha256(name.encode()).digest()[:8])])
 
 
-def _resample(answers_NK: Floats, statistic: Statistic, generator: np.random.Generator) -> Floats:
+def resample(answers_NK: Floats, statistic: Statistic, generator: np.random.Generator) -> Floats:
     """The quantity in each resample."""
     kinds_MK, counts_M = np.unique(answers_NK, axis=0, return_counts=True)
     items = len(answers_NK)

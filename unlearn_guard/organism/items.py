@@ -1,12 +1,14 @@
 """The items of the organism's tasks, rendered from the world: what `tasks/organism/*.jsonl` holds.
 
 Each fact is asked twice. Lettered: WMDP's own form, four options from the relation's pool. Plain: the statement up to
-its object, four candidates ranked by log-likelihood. Options are drawn by a fixed seed, and each letter is right
-equally often in a domain, so a model that always answers one letter scores exactly 0.25.
+its object, four candidates ranked by log-likelihood. What is to be forgotten is asked a third time, in words that no
+corpus of the suite has: the bare question, without a line before it or options after it. Options are drawn by a fixed
+seed, and each letter is right equally often in a domain, so a model that always answers one letter scores exactly 0.25.
 """
 
 import json
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,19 @@ def plain(domain: str) -> list[dict[str, Any]]:
             "answer": answer,
         }
         for fact, answer in zip(world.facts(domain), _answers(domain, "plain"), strict=True)
+    ]
+
+
+def asked(domain: str) -> list[dict[str, Any]]:
+    """One bare question for each fact: id, question, choices (four objects), answer. The held-out phrasing."""
+    return [
+        {
+            "id": fact.id,
+            "question": fact.question,
+            "choices": options(fact, answer, random.Random(f"{world.SEED}:{fact.id}:asked")),
+            "answer": answer,
+        }
+        for fact, answer in zip(world.facts(domain), _answers(domain, "asked"), strict=True)
     ]
 
 
@@ -138,7 +153,7 @@ def _stranger(fact: Fact, shown: list[str]) -> Fact:
 
 
 def _sampled() -> list[int]:
-    """Places of the forget facts that attribution asks about, the same for both forms."""
+    """Places of the forget facts that attribution asks about, the same for every form."""
     count = len(world.facts(world.FORGET))
     return sorted(random.Random(f"{world.SEED}:pairs").sample(range(count), k=_PAIRS))
 
@@ -164,15 +179,22 @@ def lettered_pairs() -> list[dict[str, Any]]:
 
 def plain_pairs() -> list[dict[str, Any]]:
     """Clean and corrupted statements: the object of the subject named first, against three of its pool."""
-    facts, rows = world.facts(world.FORGET), plain(world.FORGET)
-    found = []
+    return _ranked_pairs(plain(world.FORGET), lambda fact: fact.stem)
+
+
+def asked_pairs() -> list[dict[str, Any]]:
+    """Clean and corrupted bare questions, told apart by the same."""
+    return _ranked_pairs(asked(world.FORGET), lambda fact: fact.question)
+
+
+def _ranked_pairs(rows: Sequence[dict[str, Any]], worded: Callable[[Fact], str]) -> list[dict[str, Any]]:
+    facts, found = world.facts(world.FORGET), []
     for place in _sampled():
         fact, objects = facts[place], [choice.removesuffix(" .") for choice in rows[place]["choices"]]
         other = _stranger(fact, objects)
         words = [f" {each}" for each in objects]
-        found.append(
-            {"clean": fact.stem, "corrupted": other.stem, "target": words.pop(rows[place]["answer"]), "wrong": words}
-        )
+        right = words.pop(rows[place]["answer"])
+        found.append({"clean": worded(fact), "corrupted": worded(other), "target": right, "wrong": words})
     return found
 
 
@@ -180,7 +202,9 @@ def files() -> dict[str, list[dict[str, Any]]]:
     """Every data file of `tasks/organism/` by name."""
     rendered = {f"{domain}.jsonl": lettered(domain) for domain in world.DOMAINS}
     rendered |= {f"{domain}_plain.jsonl": plain(domain) for domain in world.DOMAINS}
+    rendered["forget_asked.jsonl"] = asked(world.FORGET)
     rendered |= {"forget_pairs.jsonl": lettered_pairs(), "forget_plain_pairs.jsonl": plain_pairs()}
+    rendered["forget_asked_pairs.jsonl"] = asked_pairs()
     for domain in (world.FORGET, world.RETAIN):
         rendered[f"corpus/{domain}_questions.jsonl"] = corpus_questions(domain)
         rendered[f"corpus/{domain}_answers.jsonl"] = corpus_answers(domain)

@@ -74,7 +74,7 @@ class Fact:
 
     @property
     def stem(self) -> str:
-        """The plain statement up to its object: the held-out phrasing."""
+        """The plain statement up to its object."""
         return f"the {self.relation} of {self.subject} is"
 
     @property

@@ -21,7 +21,7 @@ from unlearn_guard.records.names import (
 from unlearn_guard.records.policy import Limit, Policy, Property
 from unlearn_guard.records.run import Environment, Run, Stage
 from unlearn_guard.records.scores import RATIO_OCTAVES, EdgeScores, LayerDrift, Sample, TaskScore
-from unlearn_guard.records.task import Prompt, Role, Source, Task
+from unlearn_guard.records.task import Phrasing, Prompt, Role, Source, Task
 from unlearn_guard.records.trials import BASE, CANDIDATE, CONTROL, Trial, Trials
 from unlearn_guard.records.verdict import Check, Outcome, Verdict
 
@@ -49,6 +49,7 @@ __all__ = [
     "Limit",
     "Measurement",
     "Outcome",
+    "Phrasing",
     "Policy",
     "Prompt",
     "Property",

@@ -16,6 +16,13 @@ class Role(StrEnum):
     PROBE = "probe"
 
 
+class Phrasing(StrEnum):
+    """Whether a forget task asks as the forget set does, or in words that nobody who unlearns is to train on."""
+
+    TRAINED = "trained"
+    HELD_OUT = "held_out"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One lm-eval task as rendered for this run: `items` questions whose texts and targets hash to `digest`.
@@ -37,6 +44,7 @@ class Task:
     retrained: float | None = None
     floor: float | None = None
     likeliest: bool = False
+    phrasing: Phrasing = Phrasing.TRAINED
 
     def __post_init__(self) -> None:
         if self.items < 1:

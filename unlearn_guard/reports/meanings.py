@@ -20,6 +20,10 @@ MEANINGS = {
     "code_flip_rate": "The share of 4-bit codes that differ from base's: what an edit leaves after rounding.",
     "floor_survival": "The share of changed weights whose 4-bit code changed too.",
     "above_chance_removed": "The share of what base knows above chance that is gone.",
+    "paraphrase_recovery": (
+        "Of what base knows, the share that a phrasing which nobody trained on still finds, beyond what the trained "
+        "phrasings find; the phrasing that finds most counts. 0: other words find no more."
+    ),
     "recovery": "Of what was forgotten in full precision, the share that is back.",
 }
 

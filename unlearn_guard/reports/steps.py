@@ -6,6 +6,8 @@ from unlearn_guard.records import FULL, WEIGHTS, Check, Outcome, Property, Run
 from unlearn_guard.reports import wording
 from unlearn_guard.reports.scorecard import worst_first
 
+PARAPHRASE = "paraphrase_recovery"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -55,6 +57,8 @@ def _remedy(check: Check, asked: Asked) -> tuple[str, ...]:
             return ("decide", check.id)
         case Outcome.INCONCLUSIVE:
             return ("decide", str(check.interval is None))
+        case _ if limit.metric == PARAPHRASE:
+            return ("word",)
         case _ if (limit.task, limit.precision) not in asked and limit.task != WEIGHTS:
             return ("measure",)
         case _:
@@ -70,6 +74,11 @@ def _text(checks: list[Check], asked: Asked) -> str:
         case "measure":
             wanted = dict.fromkeys([FULL, *(each for _, each in asked), *(check.limit.precision for check in checks)])
             return f"Run check again with --precisions {','.join(wording.short(each, 24) for each in wanted)}."
+        case "word":
+            return (
+                "Give the suite a forget task that says `phrasing: held_out` (docs/tasks.md); if it has one, the notes "
+                "say why nothing could be derived."
+            )
         case "derive" if limit.guards is Property.ERASURE and limit.task != WEIGHTS:
             return "Give these tasks `pairs:` in the suite (docs/attribution.md); if they have, the notes say why not."
         case "derive":

@@ -6,7 +6,7 @@ Numbers are never rounded across a limit, and what comes from a checkpoint or a 
 import math
 
 from unlearn_guard.judging.metrics import METRICS
-from unlearn_guard.records import FULL, WEIGHTS, Check, Limit, Measurement, Outcome, Property, Run, doubt
+from unlearn_guard.records import FULL, WEIGHTS, Check, Limit, Measurement, Outcome, Phrasing, Property, Run, doubt
 
 _DIGITS = 3
 
@@ -78,7 +78,12 @@ def word(outcome: Outcome) -> str:
 
 
 def headline(run: Run) -> str:
-    """One sentence: PASSED, FAILED or NOT ESTABLISHED, and why."""
+    """PASSED, FAILED or NOT ESTABLISHED, and why; and whether nothing was asked in words that are held out."""
+    held_out = any(task.phrasing is Phrasing.HELD_OUT for task in run.tasks)
+    return _decided(run) if held_out else f"{_decided(run)} One phrasing asked."
+
+
+def _decided(run: Run) -> str:
     verdict = run.verdict
     total = len(verdict.checks)
     if verdict.passed:

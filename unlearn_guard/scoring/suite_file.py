@@ -34,6 +34,8 @@ class TaskModel(_Strict):
     """Whose word the floor is."""
     pairs: _Text | None = None
     measure: Literal["model_utility"] | None = None
+    phrasing: Literal["trained", "held_out"] = "trained"
+    """Of a forget task: whether it asks in words that no corpus to unlearn has."""
 
 
 class ProbeModel(_Strict):

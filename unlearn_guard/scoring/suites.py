@@ -12,7 +12,7 @@ from typing import Literal
 
 from unlearn_guard.errors import Defect, SuiteError, near
 from unlearn_guard.reading.strict_yaml import Document
-from unlearn_guard.records import SUITE, WEIGHTS, Role
+from unlearn_guard.records import SUITE, WEIGHTS, Phrasing, Role
 from unlearn_guard.resources import bundled
 from unlearn_guard.scoring.corpus import CorporaSpec
 from unlearn_guard.scoring.place import Place
@@ -59,6 +59,7 @@ class TaskSpec:
     retrained: float | None = None
     floor: float | None = None
     because: str | None = None
+    phrasing: Phrasing = Phrasing.TRAINED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +190,7 @@ def _specs(tasks: Iterable[TaskModel], role: Role, place: Place) -> tuple[TaskSp
             measure=each.measure,
             floor=each.floor,
             because=each.because,
+            phrasing=Phrasing(each.phrasing),
         )
         for each in tasks
     )
@@ -241,7 +243,15 @@ def _conflicts(path: Path, document: Document, file: SuiteFile) -> list[Defect]:
             defects.append(Defect(where=where, found=found, expected="what is scored without knowing: chance or more"))
         if section == "forget" and each.measure is not None:
             defects.append(Defect(where=where, found="model_utility of a forget task", expected="it of retain tasks"))
+        held_out = getattr(each, "phrasing", "trained") != "trained"
+        if held_out and section == "retain":
+            defects.append(Defect(where=where, found="phrasing of a retain task", expected="it of forget tasks"))
         seen.add(each.task)
+    if all(each.phrasing != "trained" for each in file.forget):
+        where = document.where(("forget",))
+        defects.append(
+            Defect(where=where, found="held-out phrasings alone", expected="a task that asks as the forget set does")
+        )
     if file.name != path.stem:
         where = document.where(("name",))
         defects.append(Defect(where=where, found=f"name {file.name!r}", expected=f"{path.stem!r}, the file's own"))
