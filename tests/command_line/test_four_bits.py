@@ -11,6 +11,7 @@ from command import Done, read_json
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from tests import tiny
+from tests.oracles import compressed
 
 Check = Callable[..., Done]
 
@@ -115,6 +116,20 @@ def test_an_artifact_of_the_candidate_is_judged_and_one_of_base_is_not(check: Ch
     assert "on trust" not in done.text
     assert share(tmp_path / "run", "nf4")["value"] == 1.0
     done = check("full,nf4", "--artifact", f"nf4={artifact(base, tmp_path / 'others')}")
+    assert done.status == 4, done.text
+    assert "was not made from" in done.text
+
+
+@pytest.mark.slow
+def test_a_rounded_artifact_of_the_candidate_is_judged_and_one_of_base_is_not(check: Check, tmp_path: Path) -> None:
+    """Made as llm-compressor makes them, by the library that it writes with."""
+    base, candidate = two("llama", tmp_path)
+    own = compressed.save(compressed.RTN4Group32(), candidate, tmp_path / "own")
+    done = check("full,rtn4-32", "--artifact", f"rtn4-32={own}")
+    assert done.status == 0, done.text
+    assert "on trust" not in done.text
+    others = compressed.save(compressed.RTN4Group32(), base, tmp_path / "others")
+    done = check("full,rtn4-32", "--artifact", f"rtn4-32={others}")
     assert done.status == 4, done.text
     assert "was not made from" in done.text
 

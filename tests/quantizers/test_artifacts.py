@@ -86,9 +86,16 @@ def candidate(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return Checkpoint(path=tiny.save(tiny.build("llama"), tmp_path_factory.mktemp("candidate")), digest="0" * 64)
 
 
+FORMATS = {
+    "fp4": {"bnb_4bit_quant_type": "fp4"},
+    "nf4-dq": {"bnb_4bit_use_double_quant": True},
+    "int8": {"load_in_4bit": False, "load_in_8bit": True},
+}
+
+
 def quantized(source: Path, out: Path, dtype: torch.dtype | str = "auto", **options: object) -> Checkpoint:
     """As a user of transformers makes it."""
-    config = BitsAndBytesConfig(load_in_4bit=True, **{"bnb_4bit_quant_type": "nf4"} | options)
+    config = BitsAndBytesConfig(**{"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"} | options)
     AutoModelForCausalLM.from_pretrained(source, quantization_config=config, dtype=dtype).save_pretrained(out)
     tiny.tokenizer().save_pretrained(out)
     return Checkpoint(path=out, digest="1" * 64, precision="nf4")
@@ -114,6 +121,29 @@ def test_the_candidate_s_own_nf4_is_known_however_it_was_made(
         quantized_share(stored_bytes(made.path), coverage(candidate.path), 4)
         == (2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 96),) * 2
     )
+
+
+@pytest.mark.parametrize("dtype", ["auto", torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("precision", sorted(FORMATS))
+def test_every_format_of_bitsandbytes_is_known_and_another_model_s_refused(
+    precision: str, dtype: torch.dtype | str, candidate: Checkpoint, tmp_path: Path
+) -> None:
+    made = quantized(candidate.path, tmp_path / "made", dtype, **FORMATS[precision])
+    assert assert_artifact(precision, made, candidate, "here")
+    tensors = load_file(made.path / "model.safetensors")
+    for change in (norm, lambda held: held["model.layers.1.mlp.up_proj.weight"].view(torch.int8).neg_()):
+        planted = {name: tensor.clone() for name, tensor in tensors.items()}
+        change(planted)
+        save_file(planted, made.path / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(UsageError, match=r"was not made from the candidate\n.*model\.layers\.1"):
+            assert_artifact(precision, made, candidate, "here")
+
+
+@pytest.mark.parametrize("precision", ["fp4", "nf4-dq", "int8"])
+def test_one_format_is_not_another(precision: str, candidate: Checkpoint, tmp_path: Path) -> None:
+    made = quantized(candidate.path, tmp_path)  # nf4
+    with pytest.raises(UsageError, match=f"cannot be judged at {precision}"):
+        assert_artifact(precision, made, candidate, "here")
 
 
 @pytest.mark.parametrize("double", [False, True])

@@ -3,7 +3,7 @@
 import torch
 
 from unlearn_guard.quantizers import grid
-from unlearn_guard.quantizers.lineage import Packed, count_wrong
+from unlearn_guard.quantizers.lineage import FP4_LEVELS, Packed, count_wrong
 
 
 def packed(code: list[int], scale: float = 1.0, nested: int | None = None) -> Packed:
@@ -43,3 +43,9 @@ def test_scales_are_exact_unless_they_were_quantized_again() -> None:
 def test_a_block_of_zeros() -> None:
     assert count_wrong(packed([7] * 64, 0.0), torch.zeros(64)) == (0, 0)
     assert count_wrong(packed([8] * 64, 0.0), torch.zeros(64)) == (64, 0)
+
+
+def test_fp4_s_levels_are_the_library_s() -> None:
+    from bitsandbytes.functional import get_4bit_type
+
+    assert torch.allclose(FP4_LEVELS, get_4bit_type("fp4", device="cpu"), atol=1e-6)

@@ -1,7 +1,6 @@
 """The formats that round to nearest, against the library whose files they read and write, and worked out by hand."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -9,22 +8,20 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from tests import tiny
-from unlearn_guard.errors import QuantizationError, UsageError
+from tests.oracles.compressed import FORMATS, SHAPES, by_the_library
+from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers import e2m1
-from unlearn_guard.quantizers.artifacts import assert_artifact
 from unlearn_guard.quantizers.coverage import coverage, refusals
-from unlearn_guard.quantizers.fp8 import FP8, FP8Tensor
+from unlearn_guard.quantizers.fp8 import FP8
 from unlearn_guard.quantizers.mxfp4 import MXFP4
 from unlearn_guard.quantizers.nvfp4 import NVFP4
 from unlearn_guard.quantizers.protocol import Calibration, Placement
 from unlearn_guard.quantizers.rounded import Rounded, same
-from unlearn_guard.quantizers.rtn4 import RTN4, RTN4Group32, RTN4Group64
+from unlearn_guard.quantizers.rtn4 import RTN4, RTN4Group32
 from unlearn_guard.quantizers.share import quantized_share, stored_bytes
 from unlearn_guard.records import Checkpoint
 
 NOTHING = Calibration(texts=())
-FORMATS = [RTN4(), RTN4Group64(), RTN4Group32(), FP8(), FP8Tensor(), MXFP4(), NVFP4()]
-SHAPES = {"layer": (48, 256)}
 
 
 def weight(rows: int = 48) -> torch.Tensor:
@@ -33,32 +30,6 @@ def weight(rows: int = 48) -> torch.Tensor:
     made[1] = 0
     made[2, :8] = torch.tensor([6.0, 0.25, 0.75, 1.25, 1.75, 2.5, 3.5, -5.0])
     return made
-
-
-def by_the_library(form: Rounded, matrix: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What the package compressed-tensors itself makes of a matrix: its observer's rule, its quantizer, its packing."""
-    from compressed_tensors.compressors import BaseCompressor
-    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
-    from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
-
-    said: dict[str, Any] = dict(form.weights(SHAPES))
-    for key in ("scale_dtype", "zp_dtype"):
-        if key in said:
-            said[key] = getattr(torch, said[key].removeprefix("torch."))
-    scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(symmetric=True, dynamic=False, **said))
-    group, state = said.get("group_size"), {"weight": matrix}
-    blocks = matrix.unflatten(-1, (-1, group)) if group else matrix
-    kept = {"dim": -1, "keepdim": not group}
-    low, high = blocks.amin(**kept), blocks.amax(**kept)
-    if said["strategy"] == "tensor":
-        low, high = matrix.min(), matrix.max()
-    if said["strategy"] == "tensor_group":
-        state["weight_global_scale"] = generate_gparam(matrix.min(), matrix.max())
-    scale, zero = calculate_qparams(low, high, scheme.weights, state.get("weight_global_scale"))
-    made = BaseCompressor.get_value_from_registry(form.layout).compress(
-        state | {"weight_scale": scale, "weight_zero_point": zero}, scheme
-    )
-    return {name: value for name, value in made.items() if name != "weight_zero_point"}
 
 
 def group_of(form: Rounded) -> int:
@@ -180,33 +151,3 @@ def test_a_layer_that_is_not_in_the_format_is_an_error(source: Checkpoint, place
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(QuantizationError, match=r"up_proj is not in mxfp4"):
         form.load(Checkpoint(path=out, digest="1" * 64), placement)
-
-
-@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
-def test_an_artifact_is_the_candidate_s_or_refused(
-    form: Rounded, source: Checkpoint, placement: Placement, tmp_path: Path
-) -> None:
-    """Another model's, zero points and an order of inputs are refused; a code on a boundary is not."""
-    (tmp_path / "out").mkdir()
-    made = form.quantize(source, NOTHING, tmp_path / "out", placement)
-    assert assert_artifact(form.name, made, source, "artifact")
-    tensors = load_file(made.path / "model.safetensors")
-    layer = "model.layers.1.mlp.up_proj"
-
-    def edited(**more: torch.Tensor) -> Checkpoint:
-        held = tensors | {f"{layer}.{end}": value for end, value in more.items()}
-        save_file(held, made.path / "model.safetensors", metadata={"format": "pt"})
-        return made
-
-    for wrong in (
-        {"weight_zero_point": torch.zeros(256, 1, dtype=torch.int32)},
-        {"weight_g_idx": torch.arange(128)},
-        {
-            "weight_scale": tensors[f"{layer}.weight_scale"].flip(0).contiguous()
-            if form.name != "fp8-tensor"
-            else (tensors[f"{layer}.weight_scale"].float() * 2).to(tensors[f"{layer}.weight_scale"].dtype)
-        },
-        {"weight": torch.zeros(256, 128, dtype=torch.float8_e4m3fn)},
-    ):
-        with pytest.raises(UsageError, match="was not made from the candidate"):
-            assert_artifact(form.name, edited(**wrong), source, "artifact")

@@ -2,25 +2,30 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import Defect, QuantizationError, UsageError
-from unlearn_guard.quantizers.coverage import coverage, named
+from unlearn_guard.quantizers.coverage import Coverage, coverage, named
 from unlearn_guard.quantizers.layers import directory_tensors, stored_tensors
-from unlearn_guard.quantizers.lineage import nf4_differences
+from unlearn_guard.quantizers.lineage import bitsandbytes_differences
 from unlearn_guard.quantizers.rounded import Rounded
 from unlearn_guard.quantizers.share import in_bits, stored_bytes
+from unlearn_guard.quantizers.unquantized import unquantized_differences
 from unlearn_guard.records import Checkpoint
 from unlearn_guard.registry import quantizer
 
-OURS = ("nf4", "gptq", "awq")
+_CALIBRATED = ("gptq", "awq")
+OURS = ("nf4", "nf4-dq", "fp4", "int8", *_CALIBRATED)
 """The precisions whose recipes are known here; a third party's format looks after its own."""
 
 BESIDE = ("quantize_config.json", "quant_config.json")
 """Where auto-gptq and the first releases of autoawq kept the recipe."""
 
-_METHODS = {"nf4": "bitsandbytes", "gptq": "gptq", "awq": "awq"}
+_TOLD = 5
+
+_METHODS = dict.fromkeys(OURS, "bitsandbytes") | {name: name for name in _CALIBRATED}
 _LAYOUTS = {"gptq": ("gptq", "gptq_v2"), "awq": ("gemm",)}
 
 
@@ -45,37 +50,41 @@ def assert_artifact(precision: str, artifact: Checkpoint, candidate: Checkpoint,
     True where it has been shown that the artifact was made from this candidate, weight by weight.
     """
     maker = quantizer(precision)
-    if isinstance(maker, Rounded):
-        return _assert_rounded(maker, artifact, candidate, location)
-    if precision not in OURS:
+    if precision not in OURS and not isinstance(maker, Rounded):
         return False
-    assert_recipe(precision, recipe_of(artifact.path), location)
+    recipe = recipe_of(artifact.path)
+    assert_recipe(precision, recipe, location)
     found, files = coverage(candidate.path), directory_tensors(artifact.path)
-    sizes = stored_bytes(artifact.path)
-    left = [name for name in found.units if not in_bits(sizes, found, name, 4)]
+    _assert_all(precision, maker.bits, found, stored_bytes(artifact.path), location)
+    source = stored_tensors(candidate)
+    if isinstance(maker, Rounded):
+        try:
+            defects = [*islice(maker.differences(artifact.path, candidate, clipped=_clipped(recipe)), _TOLD)]
+        except QuantizationError as error:
+            raise UsageError(f"{location} is not all of it in {precision}: {error.summary}") from error
+    elif precision in _CALIBRATED:
+        return False
+    else:
+        defects = [*islice(bitsandbytes_differences(precision, files, source, found), _TOLD)]
+    defects += islice(unquantized_differences(files, source, found, candidate.path), _TOLD)
+    if defects:
+        fix = f"Quantize this candidate, or leave {precision} to the guard: it quantizes the candidate itself."
+        raise UsageError(f"{location} was not made from the candidate", defects, fix=fix)
+    return True
+
+
+def _assert_all(precision: str, bits: int, found: Coverage, sizes: Mapping[str, int], location: str) -> None:
+    left = [name for name in found.units if not in_bits(sizes, found, name, bits)]
     if left:
-        found_bits = f"{len(left)} of {len(found.units)} weights left out of the 4 bits"
+        found_bits = f"{len(left)} of {len(found.units)} weights left out of the {bits} bits"
         defect = Defect(where=named(left), found=found_bits, expected="none left out")
         fix = f"Quantize all of the model, or leave {precision} to the guard: it quantizes the candidate itself."
         raise UsageError(f"{location} is not all of it in {precision}", [defect], fix=fix)
-    if precision == "nf4":
-        defects = nf4_differences(files, stored_tensors(candidate), found)
-        if defects:
-            fix = "Quantize this candidate, or leave nf4 to the guard: NF4 is the same whoever makes it."
-            raise UsageError(f"{location} was not made from the candidate", defects, fix=fix)
-    return precision == "nf4"
 
 
-def _assert_rounded(maker: Rounded, artifact: Checkpoint, candidate: Checkpoint, location: str) -> bool:
-    """A format that looks at no data: its codes follow from the candidate's weights, layer by layer."""
-    try:
-        defects = maker.differences(artifact.path, candidate)
-    except QuantizationError as error:
-        raise UsageError(f"{location} is not all of it in {maker.name}: {error.summary}") from error
-    if defects:
-        fix = f"Quantize this candidate, or leave {maker.name} to the guard: it quantizes the candidate itself."
-        raise UsageError(f"{location} was not made from the candidate", defects, fix=fix)
-    return True
+def _clipped(recipe: Mapping[str, Any] | None) -> bool:
+    """Whether llm-compressor sought its scales for the least squared error: then they may clip the largest weights."""
+    return "mse" in str(dict(recipe or {}).get("config_groups")).lower()
 
 
 def assert_recipe(precision: str, recipe: Mapping[str, Any] | None, location: str) -> None:
@@ -85,10 +94,11 @@ def assert_recipe(precision: str, recipe: Mapping[str, Any] | None, location: st
     if recipe is None:
         found = Defect(where="quantization_config", found="no recipe", expected=f"that of a {precision} model")
         raise UsageError(f"{location} cannot be judged at {precision}", [found])
-    defects = list(_nf4(recipe) if precision == "nf4" else _packed(precision, recipe))
+    calibrated = precision in _CALIBRATED
+    defects = list(_packed(precision, recipe) if calibrated else _bitsandbytes(precision, recipe))
     if defects:
         method, bits = recipe.get("quant_method", "not named"), recipe.get("bits", recipe.get("w_bit", "not named"))
-        said = f"quant_method {method!r}, bits {bits!r}" if precision != "nf4" else f"quant_method {method!r}"
+        said = f"quant_method {method!r}, bits {bits!r}" if calibrated else f"quant_method {method!r}"
         raise UsageError(
             f"{location} cannot be judged at {precision}: its recipe is another ({said})",
             defects,
@@ -96,14 +106,20 @@ def assert_recipe(precision: str, recipe: Mapping[str, Any] | None, location: st
         )
 
 
-def _nf4(recipe: Mapping[str, Any]) -> Iterator[Defect]:
-    yield from _method("nf4", recipe)
-    four = bool(recipe.get("load_in_4bit") or recipe.get("_load_in_4bit"))
-    if not four or recipe.get("load_in_8bit") or recipe.get("_load_in_8bit"):
-        yield _wrong("load_in_4bit", "8 bits" if recipe.get("load_in_8bit") else four, "true")
+def _bitsandbytes(precision: str, recipe: Mapping[str, Any]) -> Iterator[Defect]:
+    yield from _method(precision, recipe)
+    four, eight = (bool(recipe.get(f"load_in_{n}bit") or recipe.get(f"_load_in_{n}bit")) for n in (4, 8))
+    if precision == "int8":
+        if not eight or four:
+            yield _wrong("load_in_8bit", "4 bits" if four else eight, "true")
+        return
+    if not four or eight:
+        yield _wrong("load_in_4bit", "8 bits" if eight else four, "true")
     kind = recipe.get("bnb_4bit_quant_type", "fp4")  # the library's own default
-    if kind != "nf4":
-        yield _wrong("bnb_4bit_quant_type", kind, "nf4")
+    if kind != precision.removesuffix("-dq"):
+        yield _wrong("bnb_4bit_quant_type", kind, precision.removesuffix("-dq"))
+    if precision == "nf4-dq" and not recipe.get("bnb_4bit_use_double_quant"):
+        yield _wrong("bnb_4bit_use_double_quant", recipe.get("bnb_4bit_use_double_quant"), "true")
 
 
 def _packed(precision: str, recipe: Mapping[str, Any]) -> Iterator[Defect]:

@@ -6,6 +6,9 @@ from torch import Tensor
 LEVELS = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
 """Codes 0 to 7; 8 to 15 are the same with a minus."""
 
+ORDERED = torch.cat([-LEVELS[1:].flip(0), LEVELS])
+"""What the codes stand for, each once and in order."""
+
 _BETWEEN = (LEVELS[:-1] + LEVELS[1:]) / 2
 
 

@@ -11,6 +11,10 @@ from unlearn_guard.quantizers.rounded import Rounded, Stored
 LARGEST = 448.0
 """The largest e4m3 number."""
 
+_EVERY = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float()
+E4M3 = _EVERY[_EVERY.isfinite()].unique()
+"""Every e4m3 number, in order."""
+
 
 class FP8(Rounded):
     """compressed-tensors' FP8 by channel: w / s rounded to e4m3, s = the row's largest magnitude / 448."""
@@ -18,6 +22,7 @@ class FP8(Rounded):
     name = "fp8"
     bits = 8
     layout = "float-quantized"
+    levels = E4M3
     strategy = "channel"
 
     def weights(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:  # noqa: ARG002 - no group
@@ -33,9 +38,13 @@ class FP8(Rounded):
         rounded = (weight.float() / scale.float()).clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn)
         return {"weight": rounded, "weight_scale": scale}
 
-    def decode(self, stored: Stored, shape: tuple[int, int]) -> Tensor:  # noqa: ARG002 - stored as it is
-        """Number times scale."""
-        return stored["weight"].float() * stored["weight_scale"].float()
+    def units(self, stored: Stored, shape: tuple[int, int]) -> Tensor:  # noqa: ARG002 - stored as it is
+        """The e4m3 numbers."""
+        return stored["weight"].float()
+
+    def scales(self, stored: Stored) -> Tensor:
+        """One a row, or one in all."""
+        return stored["weight_scale"].float().reshape(-1, 1)
 
 
 class FP8Tensor(FP8):

@@ -24,6 +24,7 @@ class MXFP4(Rounded):
     name = "mxfp4"
     bits = 4
     layout = "mxfp4-pack-quantized"
+    levels = e2m1.ORDERED
 
     def weights(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:  # noqa: ARG002 - one size
         """4-bit floats, an exponent for 32 of them."""
@@ -46,8 +47,19 @@ class MXFP4(Rounded):
         stored = (power + _BIAS).to(torch.uint8)
         return {"weight_packed": e2m1.pack(codes.reshape(weight.shape)), "weight_scale": stored}
 
-    def decode(self, stored: Stored, shape: tuple[int, int]) -> Tensor:
-        """Level times power."""
-        values = e2m1.to_values(e2m1.unpack(stored["weight_packed"]))
-        scale = torch.exp2(stored["weight_scale"].float() - _BIAS)
-        return (values.view(shape[0], scale.shape[1], -1) * scale[:, :, None]).reshape(shape)
+    def units(self, stored: Stored, shape: tuple[int, int]) -> Tensor:
+        """The 4-bit floats."""
+        return e2m1.to_values(e2m1.unpack(stored["weight_packed"])).reshape(shape)
+
+    def scales(self, stored: Stored) -> Tensor:
+        """Powers of two."""
+        return torch.exp2(stored["weight_scale"].float() - _BIAS)
+
+    def other_scales(self, stored: Stored, weight: Tensor, group: int, slack: float, least: float) -> Tensor:
+        """Three rules are published: this one, the OCP paper's (one less at its turn), and one that never clips."""
+        power = stored["weight_scale"].int() - self.encode(weight, group)["weight_scale"].int()
+        fraction = torch.frexp(per_group(weight, group).abs().amax(2))[0]
+        turned = fraction >= 0.875 * (1 - slack)
+        above = (fraction > 0.75 * (1 - slack)) & (fraction < 0.875 * (1 + slack))
+        clipped = torch.full_like(turned, least < 1.0)
+        return ~((power == 0) | ((power == -1) & (turned | clipped)) | ((power == 1) & above))

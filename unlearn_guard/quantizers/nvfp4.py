@@ -7,12 +7,17 @@ import torch
 from torch import Tensor
 
 from unlearn_guard.quantizers import e2m1
-from unlearn_guard.quantizers.fp8 import LARGEST
+from unlearn_guard.quantizers.fp8 import E4M3, LARGEST
+from unlearn_guard.quantizers.nearest import outside
 from unlearn_guard.quantizers.rounded import Rounded, Stored, per_group
 
 _LEVEL = 6.0
 _SMALLEST = 0.125
 """What compressed-tensors stores for the scale of a group of zeros."""
+_SHARED = 64.0
+"""How much smaller a layer's own largest weight may be than that of the layers it shares G with."""
+_STEP = 1 / 16
+"""Half the widest step between e4m3 numbers, as a share."""
 
 
 class NVFP4(Rounded):
@@ -24,6 +29,7 @@ class NVFP4(Rounded):
     name = "nvfp4"
     bits = 4
     layout = "nvfp4-pack-quantized"
+    levels = e2m1.ORDERED
 
     def weights(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:  # noqa: ARG002 - one size
         """4-bit floats, an 8-bit scale for 16 of them."""
@@ -36,20 +42,38 @@ class NVFP4(Rounded):
             "zp_dtype": "torch.float8_e4m3fn",
         }
 
-    def encode(self, weight: Tensor, group: int) -> Stored:
-        """Two codes a byte, e4m3 scales, G."""
+    def encode(self, weight: Tensor, group: int, whole: Tensor | None = None) -> Stored:
+        """Two codes a byte, e4m3 scales, G; or what they are under another layer's G."""
         grouped = per_group(weight, group)
         largest = grouped.abs().amax(2)
-        whole = (LARGEST * _LEVEL / largest.max().clamp(min=torch.finfo(torch.float32).tiny)).reshape(1)
-        whole = whole.nan_to_num(posinf=1.0)
+        if whole is None:
+            whole = (LARGEST * _LEVEL / largest.max().clamp(min=torch.finfo(torch.float32).tiny)).reshape(1)
+            whole = whole.nan_to_num(posinf=1.0)
         scale = (whole * (largest / _LEVEL)).clamp(max=LARGEST).to(torch.float8_e4m3fn)
         scale = torch.where(scale.float() == 0, _SMALLEST, scale.float()).to(torch.float8_e4m3fn)
         codes = e2m1.round_to_codes(grouped / (scale.float() / whole)[:, :, None])
         packed = e2m1.pack(codes.reshape(weight.shape))
         return {"weight_packed": packed, "weight_scale": scale, "weight_global_scale": whole}
 
-    def decode(self, stored: Stored, shape: tuple[int, int]) -> Tensor:
-        """Level times the group's scale over the tensor's."""
-        values = e2m1.to_values(e2m1.unpack(stored["weight_packed"]))
-        scale = stored["weight_scale"].float() / stored["weight_global_scale"].float()
-        return (values.view(shape[0], scale.shape[1], -1) * scale[:, :, None]).reshape(shape)
+    def units(self, stored: Stored, shape: tuple[int, int]) -> Tensor:
+        """The 4-bit floats."""
+        return e2m1.to_values(e2m1.unpack(stored["weight_packed"])).reshape(shape)
+
+    def scales(self, stored: Stored) -> Tensor:
+        """The group's scale over the tensor's."""
+        return stored["weight_scale"].float() / stored["weight_global_scale"].float()
+
+    def other_scales(self, stored: Stored, weight: Tensor, group: int, slack: float, least: float) -> Tensor:
+        """Each is the nearest e4m3 number under the file's G.
+
+        llm-compressor gives layers that are computed together (queries, keys, values) the least G of them.
+        """
+        whole = stored["weight_global_scale"].float()
+        own = self.encode(weight, group)["weight_global_scale"]
+        held = stored["weight_scale"].float()
+        if not own / _SHARED <= whole <= own * (1 + slack):
+            return torch.ones_like(held, dtype=torch.bool)
+        wanted = whole * per_group(weight, group).abs().amax(2) / _LEVEL
+        wrong = outside(wanted, held, E4M3, slack)
+        wrong &= held != self.encode(weight, group, whole)["weight_scale"].float()  # the smallest of all
+        return wrong & ~((held >= wanted * least * (1 - _STEP)) & (held <= wanted) & (least < 1.0))

@@ -8,7 +8,7 @@ that its codes stand for, in the placement's dtype.
 import importlib.metadata
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,15 @@ from unlearn_guard.quantizers.layers import (
     read_weight,
     stored_tensors,
 )
+from unlearn_guard.quantizers.nearest import lost_in, outside, roundings
 from unlearn_guard.quantizers.protocol import Calibration, Placement, directory_digest
 from unlearn_guard.records import Checkpoint, StoredTensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_MOST = 0.1
+_CLIPPED = 0.79
+"""llm-compressor's search for the scale of least squared error begins at 0.8 of the largest weight's."""
 
 Stored = dict[str, Tensor]
 """What a layer is stored as, by the end of its name: `weight_packed`, `weight_scale`, ..."""
@@ -45,6 +47,8 @@ class Rounded(ABC):
     calibrated = False
     layout: str
     """compressed-tensors' name of the storage."""
+    levels: Tensor
+    """What codes stand for in units of their scale, fp32, each once and in order."""
 
     @abstractmethod
     def weights(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:
@@ -55,8 +59,18 @@ class Rounded(ABC):
         """What a matrix [out, in] is stored as."""
 
     @abstractmethod
+    def units(self, stored: Stored, shape: tuple[int, int]) -> Tensor:
+        """The level that each code stands for, fp32 [out, in]."""
+
+    @abstractmethod
+    def scales(self, stored: Stored) -> Tensor:
+        """What a level is multiplied by, fp32 [out or 1, groups of inputs]."""
+
     def decode(self, stored: Stored, shape: tuple[int, int]) -> Tensor:
-        """The fp32 matrix [out, in] that is computed with."""
+        """The fp32 matrix [out, in] that is computed with; a file's group size follows from its scales."""
+        scales = self.scales(stored)
+        units = self.units(stored, shape).reshape(len(scales), scales.shape[1], -1)
+        return (units * scales[:, :, None]).reshape(shape)
 
     def recipe(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:
         """The rounding rule; of libraries only those decide that load and compute."""
@@ -109,26 +123,44 @@ class Rounded(ABC):
             raise QuantizationError(f"{layer} is not in {self.name}: it holds {named(sorted(held)) or 'nothing'}")
         return _as_the_model_has_it(held, layer, found)
 
-    def differences(self, artifact: Path, candidate: Checkpoint) -> tuple[Defect, ...]:
-        """What in a ready-made model is not the candidate rounded to this format; at most a few, each by its name.
+    def differences(self, artifact: Path, candidate: Checkpoint, *, clipped: bool = False) -> Iterator[Defect]:
+        """What in a ready-made model is not the candidate rounded to this format, each layer by its name.
 
         Weights may have been rounded to half precision first, and a library that divides in bf16 takes the
-        neighbouring code of what lies near a boundary: one code byte in ten may differ (by how much is not looked at),
-        scales none.
+        neighbouring code of what lies near a boundary, nothing else. `clipped`: the recipe says that scales were
+        sought below the largest weight's.
         """
         found, files, source = coverage(candidate.path), directory_tensors(artifact), stored_tensors(candidate)
-        group, defects = self._group(found.linears), []
+        group = self._group(found.linears)
         for name in found.units:
-            layer, weight = name.removesuffix(".weight"), read_weight(source, name, found)
-            stored = self.stored(files, layer, found)
-            casts = {weight.dtype, torch.bfloat16, torch.float16}
-            if not any(_near(stored, self.encode(weight.to(each), group)) for each in casts):
-                defects.append(
-                    Defect(where=name, found="other codes or scales", expected=f"the candidate's in {self.name}")
-                )
-            if len(defects) == 5:
-                break
-        return tuple(defects)
+            weight = read_weight(source, name, found)
+            stored = self.stored(files, name.removesuffix(".weight"), found)
+            expected = self.encode(weight, group)
+            if misfit := _misfit(stored, expected, weight.shape):
+                yield Defect(where=name, found=misfit, expected=f"the candidate's in {self.name}")
+                continue
+            stored = {end: value.reshape(expected[end].shape) for end, value in stored.items() if end in expected}
+            counted = [self.count_wrong(stored, each, group, clipped) for each in roundings(weight)]
+            if (0, 0) not in counted:
+                codes, scales = min(counted, key=sum)
+                told = f"{codes} of {weight.numel()} codes and {scales} scales of other weights"
+                yield Defect(where=name, found=told, expected=f"the candidate's in {self.name}")
+
+    def count_wrong(self, stored: Stored, weight: Tensor, group: int, clipped: bool) -> tuple[int, int]:
+        """How many codes, and how many scales, do not follow from a weight [out, in]."""
+        scales = self.scales(stored)
+        slack = lost_in(weight.dtype, stored["weight_scale"].dtype)
+        grouped = weight.float().reshape(len(scales), scales.shape[1], -1)
+        units = self.units(stored, (weight.shape[0], weight.shape[1])).reshape(grouped.shape)
+        wrong = outside(grouped / scales[:, :, None], units, self.levels, slack)
+        # torch takes a number over a tensor as the tensor's reciprocal times the number: two roundings
+        unlike = self.other_scales(stored, weight, group, 2 * slack, _CLIPPED if clipped else 1.0)
+        return int(wrong.sum()), int((unlike & (grouped.abs().amax(2) > 0)).sum())
+
+    def other_scales(self, stored: Stored, weight: Tensor, group: int, slack: float, least: float) -> Tensor:
+        """Which scales are not this rule's, bool; they may be smaller, down to `least` of them."""
+        scales, own = self.scales(stored), self.scales(self.encode(weight, group))
+        return ~((scales >= own * least * (1 - slack)) & (scales <= own * (1 + slack)))
 
     def _group(self, shapes: Mapping[str, tuple[int, int]]) -> int:
         return int(self.weights(shapes).get("group_size") or 0)
@@ -157,22 +189,20 @@ class Rounded(ABC):
         assert_untouched(source_files, written, [name for name in source_files if name not in found.units])
 
 
-def _near(stored: Stored, expected: Stored) -> bool:
-    """The same tensors and scales, and codes of which at most one byte in ten (4-bit codes: two a byte) differs."""
-    if stored.keys() - {"weight_shape"} != expected.keys() - {"weight_shape"}:
-        return False  # zero points or an order of inputs: another rule
+def _misfit(stored: Stored, expected: Stored, shape: torch.Size) -> str | None:
+    """Why what is stored cannot be this format's of a weight of this shape."""
+    more = sorted(stored.keys() - expected.keys() - {"weight_shape"})
+    less = sorted(expected.keys() - stored.keys() - {"weight_shape"})
+    if more or less:
+        return f"{named(more) or 'nothing'} stored too, {named(less) or 'nothing'} left out: another rule"
+    if "weight_shape" in stored and stored["weight_shape"].tolist() != list(shape):
+        return f"codes of a matrix {stored['weight_shape'].tolist()}, not {list(shape)}"
     for end in expected.keys() - {"weight_shape"}:
         one, other = stored[end], expected[end]
-        if end not in ("weight", "weight_packed"):
-            if not same(one, other):
-                return False
-        elif one.dtype != other.dtype or one.shape != other.shape:
-            return False
-        else:
-            codes = (one.contiguous().view(torch.uint8) != other.contiguous().view(torch.uint8)).float()
-            if float(codes.mean()) > _MOST:
-                return False
-    return True
+        codes = end in ("weight", "weight_packed")
+        if one.numel() != other.numel() or (codes and one.dtype != other.dtype):
+            return f"{end} of shape {list(one.shape)} ({one.dtype}), not {list(other.shape)} ({other.dtype})"
+    return None
 
 
 def same(one: Tensor, other: Tensor) -> bool:

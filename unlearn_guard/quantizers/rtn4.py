@@ -18,6 +18,7 @@ class RTN4(Rounded):
     name = "rtn4"
     bits = 4
     layout = "pack-quantized"
+    levels = torch.arange(-8.0, 8.0)
     sizes: tuple[int, ...] = (128, 64, 32)
 
     def weights(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:
@@ -36,11 +37,13 @@ class RTN4(Rounded):
         packed = torch.where(words >= 2**31, words - 2**32, words).int()
         return {"weight_packed": packed, "weight_scale": scale, "weight_shape": torch.tensor(weight.shape)}
 
-    def decode(self, stored: Stored, shape: tuple[int, int]) -> Tensor:
-        """Code times scale; a file's group size follows from its scales."""
-        code = ((stored["weight_packed"][:, :, None] >> _SHIFTS) & 15).reshape(shape) - 8
-        scale = stored["weight_scale"].float()
-        return (code.view(shape[0], scale.shape[1], -1) * scale[:, :, None]).reshape(shape)
+    def units(self, stored: Stored, shape: tuple[int, int]) -> Tensor:
+        """Codes less 8."""
+        return (((stored["weight_packed"][:, :, None] >> _SHIFTS) & 15).reshape(shape) - 8).float()
+
+    def scales(self, stored: Stored) -> Tensor:
+        """As they are stored."""
+        return stored["weight_scale"].float()
 
 
 class RTN4Group64(RTN4):
