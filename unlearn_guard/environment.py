@@ -32,6 +32,8 @@ _LIBRARIES = (
     "accelerate",
     "datasets",
     "numpy",
+    "gguf",
+    "xllamacpp",
 )
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")

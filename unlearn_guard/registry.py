@@ -43,6 +43,7 @@ def _ours(place: str, bits: int, library: str, needs: str = "") -> Shipped:
     return Shipped(target=f"unlearn_guard.quantizers.{place}", bits=bits, library=library, needs=needs)
 
 
+_RUN = "rounded and run by llama.cpp (xllamacpp)"
 _LIKE = "rounded here as compressed-tensors does, weight only"
 
 _SHIPPED = {
@@ -60,6 +61,10 @@ _SHIPPED = {
     "fp8-tensor": _ours("fp8:FP8Tensor", 8, f"{_LIKE}; e4m3, a scale a tensor"),
     "mxfp4": _ours("mxfp4:MXFP4", 4, _LIKE),
     "nvfp4": _ours("nvfp4:NVFP4", 4, _LIKE),
+    "gguf-q4_0": _ours("gguf_formats:Q4_0", 4, _RUN, "gguf"),
+    "gguf-q4_1": _ours("gguf_formats:Q4_1", 4, _RUN, "gguf"),
+    "gguf-q8_0": _ours("gguf_formats:Q8_0", 8, _RUN, "gguf"),
+    "gguf-q4_k_m": _ours("gguf_formats:Q4_K_M", 4, f"{_RUN}; some layers in 6 bits", "gguf"),
 }
 
 

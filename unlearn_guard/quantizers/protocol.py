@@ -83,7 +83,7 @@ def largest_group(shapes: Mapping[str, tuple[int, int]], sizes: Sequence[int] = 
 def directory_digest(path: Path) -> str:
     """sha256 over the names and bytes of a directory's weight and configuration files."""
     total = hashlib.sha256()
-    for file in sorted(path.glob("*.safetensors")) + sorted(path.glob("*.json")):
+    for file in (each for kind in ("*.safetensors", "*.gguf", "*.json") for each in sorted(path.glob(kind))):
         with file.open("rb") as stream:
             total.update(f"{file.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
     return total.hexdigest()

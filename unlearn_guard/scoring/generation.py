@@ -14,13 +14,14 @@ from transformers import (
 )
 
 from unlearn_guard.errors import NonFiniteError, ScoringError
+from unlearn_guard.scoring.elsewhere import Elsewhere
 from unlearn_guard.scoring.forward import Forward, pad_left
 from unlearn_guard.scoring.greedy import Generation
 from unlearn_guard.scoring.tokens import Tokens
 
 
 def generate(
-    forward: Forward,
+    forward: Forward | Elsewhere,
     tokens: Tokens,
     contexts: Sequence[tuple[int, ...]],
     wanted: Generation,
@@ -34,6 +35,9 @@ def generate(
     """
     ends = _end_ids(forward.model, tokens)
     forward.assert_rows(contexts)
+    if isinstance(forward, Elsewhere):
+        written = [_step_by_step(forward, tokens, context, wanted, ends) for context in contexts]
+        return [_text(tokens.tokenizer, ids, ends, wanted.until) for ids in written]
     ids_BT, mask_BT = pad_left(contexts, forward.padding, forward.device)
     start = ids_BT.shape[1]
     stops = [_Stops(tokens.tokenizer, wanted.until, start)] if wanted.until else []
@@ -56,6 +60,21 @@ def generate(
     if written_BT.shape[0] != len(contexts):
         raise ScoringError(f"{forward.label}: {written_BT.shape[0]} texts for {len(contexts)} prompts")
     return [_text(tokens.tokenizer, row, ends, wanted.until) for row in written_BT[:, start:].tolist()]
+
+
+def _step_by_step(
+    forward: Elsewhere, tokens: Tokens, context: tuple[int, ...], wanted: Generation, ends: set[int]
+) -> list[int]:
+    """The greedy continuation by a program that is asked for one token at a time."""
+    written: list[int] = []
+    while len(written) < wanted.length:
+        written.append(forward.greedy([*context, *written], fresh=not written))
+        if written[-1] in ends:
+            break
+        text = str(tokens.tokenizer.decode(written, skip_special_tokens=True))
+        if any(stop in text for stop in wanted.until):
+            break
+    return written
 
 
 def _text(tokenizer: Any, ids: list[int], ends: set[int], until: Sequence[str]) -> str:

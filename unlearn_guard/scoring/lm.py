@@ -11,6 +11,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from unlearn_guard.errors import ScoringError
 from unlearn_guard.scoring.answers import Nats, Written
 from unlearn_guard.scoring.batches import Row, batches_of, rows_of
+from unlearn_guard.scoring.elsewhere import Elsewhere, OneToken
 from unlearn_guard.scoring.forward import Answer, Forward
 from unlearn_guard.scoring.generation import generate
 from unlearn_guard.scoring.greedy import Generation, read_generation
@@ -50,11 +51,7 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         self.max_length = max_length_of(model.config, tokens.tokenizer)
         self.truncated: set[str] = set()
         self._progress = progress
-        pad = tokens.tokenizer.pad_token_id
-        # Padding is masked, so any id of the vocabulary will do that the model has a row for.
-        rows = model.get_input_embeddings().weight.shape[0]
-        padding = next((token for token in (pad, tokens.eos) if token is not None and token < rows), 0)
-        self._forward = Forward(model, vocabulary=tokens.size, padding=padding, label=f"precision {precision}")
+        self._forward = _forward(model, tokens, f"precision {precision}")
 
     @property
     def eot_token_id(self) -> int:
@@ -158,6 +155,17 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
     def _report(self, count: int) -> None:
         if self._progress is not None:
             self._progress(count)
+
+
+def _forward(model: Any, tokens: Tokens, label: str) -> Forward | Elsewhere:
+    """What answers rows: the model here, or the program that runs it."""
+    if isinstance(model, OneToken):
+        return Elsewhere(model, vocabulary=tokens.size, label=label)
+    # Padding is masked, so any id of the vocabulary will do that the model has a row for.
+    rows = model.get_input_embeddings().weight.shape[0]
+    wanted = (tokens.tokenizer.pad_token_id, tokens.eos)
+    padding = next((token for token in wanted if token is not None and token < rows), 0)
+    return Forward(model, vocabulary=tokens.size, padding=padding, label=label)
 
 
 def too_long(requests: Sequence[Instance], tokens: Tokens, max_length: int) -> set[str]:
