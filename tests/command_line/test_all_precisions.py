@@ -33,7 +33,7 @@ def test_what_a_machine_cannot_measure_has_a_note_with_the_reason(tmp_path: Path
     assert {note.split()[0] for note in left_out} == set(SHIPPED_PRECISIONS) - {"full", "nf4"}
     llama_cpp = [note for note in left_out if note.startswith("gguf-")]
     assert len(llama_cpp) == 4
-    assert all("model_type: found gpt_oss; expected one that is converted: llama" in note for note in llama_cpp)
+    assert all("model_type: gpt_oss; expected one that is converted: llama" in note for note in llama_cpp)
     assert all("experts of a mixture" in note for note in left_out if note not in llama_cpp)
 
 
@@ -72,7 +72,7 @@ def test_all_measures_what_can_be_and_a_limit_on_the_rest_is_unmeasured(
     policy.write_text(POLICY % "nf4,gguf-q4_0")
     done = here(*asked, "--replace")
     assert done.status == 5, done.text
-    assert "gguf-q4_0 was not measured: model_type: found gpt2" in " ".join(done.text.split())
+    assert "gguf-q4_0 was not measured: model_type: gpt2" in " ".join(done.text.split())
 
 
 def test_all_is_no_mistake_beside_others(here: Callable[..., Done], tmp_path: Path) -> None:

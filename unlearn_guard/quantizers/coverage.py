@@ -18,7 +18,7 @@ import torch
 
 from unlearn_guard.environment import with_attention
 from unlearn_guard.errors import Defect, UsageError
-from unlearn_guard.quantizers.gguf_header import refusals_of
+from unlearn_guard.quantizers.gguf_header import checkpoint_refusals
 from unlearn_guard.quantizers.protocol import largest_group
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def refusals(checkpoint: Path, precision: str) -> tuple[Defect, ...]:
     A third party's format says itself, in its `recipe` or `quantize`, what it cannot do.
     """
     if precision.startswith("gguf-"):
-        return _of_llama_cpp(checkpoint)
+        return checkpoint_refusals(checkpoint)
     found = coverage(checkpoint)
     stacked = _stacked(found) if precision != "nf4" else ()
     if precision in _BITSANDBYTES:
@@ -208,12 +208,6 @@ def refusals(checkpoint: Path, precision: str) -> tuple[Defect, ...]:
         groups = _no_group(found, _GROUPS[precision])
         return (*_unknown(found), *stacked, *turned, *groups, *rows, *_nothing(found))
     return ()
-
-
-def _of_llama_cpp(checkpoint: Path) -> tuple[Defect, ...]:
-    from transformers import AutoConfig
-
-    return refusals_of(AutoConfig.from_pretrained(checkpoint, trust_remote_code=False, local_files_only=True))
 
 
 def assert_quantizable(checkpoint: Path, location: str, precisions: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ carried over. Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md 
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,13 @@ ARCHITECTURES: Mapping[str, str] = {
 _ACTIVATIONS = {"gemma3": ("gelu_pytorch_tanh",)}
 _ROPES = ("default", "linear", "llama3")
 _NO_SWITCH = ("attn_logit_softcapping", "final_logit_softcapping", "use_bidirectional_attention")
+
+
+def checkpoint_refusals(checkpoint: Path) -> tuple[Defect, ...]:
+    """Why this checkpoint cannot be written as a GGUF file here; empty where it can."""
+    from transformers import AutoConfig
+
+    return refusals_of(AutoConfig.from_pretrained(checkpoint, trust_remote_code=False, local_files_only=True))
 
 
 def refusals_of(config: Any) -> tuple[Defect, ...]:
