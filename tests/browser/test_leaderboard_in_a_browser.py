@@ -8,7 +8,12 @@ from unlearn_guard.comparing.leaderboard import write_leaderboard
 
 pytestmark = pytest.mark.slow
 
-LOOKS = {"light": (1400, "light"), "dark": (1400, "dark"), "phone": (390, "light")}
+LOOKS = {
+    "light": (1280, "light"),
+    "dark": (1280, "dark"),
+    "phone": (390, "light"),
+    "dark phone": (390, "dark"),
+}
 
 
 @pytest.fixture(scope="session")
@@ -77,9 +82,14 @@ def test_it_sorts_and_filters(opened):
     assert wrong == []
 
 
-def test_a_link_leads_to_the_run_s_report(opened):
-    shown, wrong = opened("plain")
-    shown.get_by_role("link", name="seed 1").click()
+@pytest.mark.parametrize("look", ["light", "phone"])
+def test_a_link_leads_to_the_run_s_report(opened, look):
+    """It is there to be clicked without scrolling sideways."""
+    shown, wrong = opened("plain", look)
+    link = shown.get_by_role("link", name="report of seed 1")
+    place, table = link.bounding_box(), shown.locator(".scroll").first.bounding_box()
+    assert place["x"] + place["width"] <= table["x"] + table["width"]
+    link.click()
     assert "unlearn-guard" in shown.locator(".tool").inner_text()
     assert wrong == []
 
@@ -93,9 +103,8 @@ def test_it_reads_without_a_script(opened):
 
 @pytest.mark.parametrize("look", sorted(LOOKS))
 @pytest.mark.parametrize("name", ["plain", "hostile"])
-def test_axe_finds_no_serious_fault(opened, axe, name, look):
+def test_axe_finds_nothing(opened, axe, name, look):
     shown, _ = opened(name, look, bypass_csp=True)
     shown.evaluate(axe)
     found = shown.evaluate("axe.run()")["violations"]
-    grave = [each for each in found if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], each["nodes"][0]["html"][:200], each["nodes"][0]["failureSummary"]) for each in grave] == []
+    assert [(each["id"], each["nodes"][0]["html"][:200], each["nodes"][0]["failureSummary"]) for each in found] == []

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from command import Done, read_json
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 Guard = Callable[..., Done]
 Candidate = Callable[[str], Path]
@@ -158,10 +160,56 @@ def test_check_leaves_a_report_and_report_writes_the_others(guard: Guard, checke
     flags = ("--html", "--markdown", "--sarif", "--model-card")
     done = guard("report", run, *[part for pair in zip(flags, files, strict=True) for part in pair], "--annotations")
     assert done.status == 0, done.text
-    assert files[0].read_text(encoding="utf-8") == page
+    assert files[0].read_text(encoding="utf-8") == re.sub(r"  <p><a href=.report.items.html.*\n", "", page)
     assert all(path.stat().st_size > 1000 for path in files)
     assert 1 < done.out.count("::error") <= 10
     assert "title=FAILED ptq_gap[organism_forget-nf4]" in done.out
+
+
+def test_items_are_a_page_of_their_own(guard: Guard, checked: Checked, tmp_path: Path) -> None:
+    """Every item that nf4 answers otherwise than full precision does, by id and hash; texts if asked for."""
+    run = checked("destroyed")[1]
+    sides = [
+        {item["id"]: item for item in map(json.loads, (run / "samples" / name).read_text().splitlines())}
+        for name in ("organism_forget.full.candidate.jsonl", "organism_forget.nf4.candidate.jsonl")
+    ]
+    changed = [item for name, item in sides[1].items() if item["correct"] != sides[0][name]["correct"]]
+    beside = (run / "report.items.html").read_text(encoding="utf-8")
+    assert all(f"<code>{item['prompt'][:12]}</code>" in beside for item in changed)
+    assert changed
+    assert "Expected" not in beside
+    done = guard("report", run, "--items", tmp_path / "items.html", "--show-items")
+    assert done.status == 0, done.text
+    assert "Expected" in (tmp_path / "items.html").read_text(encoding="utf-8")
+
+
+def test_a_report_names_who_signed_the_run_and_no_other(guard: Guard, checked: Checked, tmp_path: Path) -> None:
+    keys = {name: tmp_path / name for name in ("ours.pem", "ours.pub", "theirs.pem", "theirs.pub")}
+    for who in ("ours", "theirs"):
+        made = ec.generate_private_key(ec.SECP256R1())
+        form = serialization.Encoding.PEM
+        keys[f"{who}.pem"].write_bytes(
+            made.private_bytes(form, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        )
+        keys[f"{who}.pub"].write_bytes(
+            made.public_key().public_bytes(form, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
+    run, statement, page = checked("destroyed")[1], tmp_path / "s.json", tmp_path / "r.html"
+    assert guard("attest", run, "--out", statement, "--key", keys["ours.pem"]).status == 0
+    told = ("--html", page, "--statement", statement)
+    assert guard("report", run, *told, "--public-key", keys["ours.pub"]).status == 0
+    assert "by the key ours.pub (sha256 " in page.read_text(encoding="utf-8")
+    for arguments, why in (
+        ((run, *told, "--public-key", keys["theirs.pub"]), "is not signed by"),
+        ((run, *told), "--statement and --public-key go together"),
+        ((checked("erased")[1], *told, "--public-key", keys["ours.pub"]), "statement of another run"),
+    ):
+        page.unlink(missing_ok=True)
+        done = guard("report", *arguments)
+        assert done.status == 4, done.text
+        assert why in done.text
+        assert not page.exists()
+    assert "Signed</dt><dd>by nobody that this page knows of" in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_report_never_imports_torch(checked: Checked, tmp_path: Path) -> None:

@@ -113,13 +113,21 @@ def test_a_run_measured_anew_has_no_old_report(run_dir):
 def test_every_report_comes_from_one_call(run_dir, tmp_path):
     asked = Reports(
         html=tmp_path / "a.html",
+        items=tmp_path / "b.html",
         markdown=tmp_path / "a.md",
         sarif=tmp_path / "a.sarif",
         model_card=tmp_path / "README.md",
     )
-    assert write_reports(run_dir, asked) == (asked.html, asked.markdown, asked.sarif, asked.model_card)
-    assert all(path.stat().st_size > 500 for path in (asked.html, asked.markdown, asked.sarif, asked.model_card))
-    assert write_reports(run_dir, Reports()) == (run_dir / "report.html",)
+    files = (asked.html, asked.items, asked.markdown, asked.sarif, asked.model_card)
+    assert write_reports(run_dir, asked) == files
+    assert all(path.stat().st_size > 500 for path in files)
+    assert "<a " not in asked.html.read_text() + asked.items.read_text()
+    beside = (run_dir / "report.html", run_dir / "report.items.html")
+    assert write_reports(run_dir, Reports()) == beside
+    assert [
+        f'href="{name}"' in path.read_text()
+        for name, path in zip(("report.items.html", "report.html"), beside, strict=True)
+    ] == [True, True]
 
 
 def test_part_of_the_items_is_no_score_for_a_model_card(tmp_path):

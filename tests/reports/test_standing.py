@@ -108,6 +108,19 @@ def test_of_several_tasks_the_one_that_looks_worst_is_shown():
     assert found["ifeval"] is None
 
 
+def test_cad_is_that_of_the_precision_that_undoes_most():
+    run, _ = made_run()
+    template = run.measurements[0]
+    cad = [
+        replace(template, subject=CANDIDATE, task=run.tasks[0].name, metric="cad", precision=precision, value=value)
+        for precision, value in (("full", 0.9), ("nf4", 0.1))
+    ]
+    assert numbers_of(replace(run, measurements=(*run.measurements, *cad)))["cad"] == 0.1
+    assert numbers_of(replace(run, measurements=(*run.measurements, cad[0])))["cad"] == 0.9
+    # At nf4 alone: the one in full precision is missing, and might be smaller.
+    assert numbers_of(replace(run, measurements=(*run.measurements, cad[1])))["cad"] is None
+
+
 def test_a_number_that_one_task_lacks_is_not_the_other_s():
     run, _ = made_run()
     second = replace(run.tasks[0], name="other")

@@ -51,3 +51,11 @@ def test_other_words_that_nobody_asked_in_are_to_be_written():
 def test_a_task_that_was_not_asked_is_to_be_measured():
     (step,) = of(made_limit("forget_drop", task="other_task", at_least=0.3))
     assert step.text == "Run check again with --precisions full,nf4."
+
+
+def test_weights_at_a_precision_that_was_not_measured_are_to_be_measured():
+    """Of nothing in it can be said that it was asked."""
+    (step,) = of(made_limit("quantized_share", task="weights", precision="gptq", at_least=0.95))
+    assert step.text == "Run check again with --precisions full,nf4,gptq."
+    (step,) = of(made_limit("quantized_share", task="weights", precision="nf4", at_least=0.95))
+    assert "the notes say why" in step.text

@@ -162,6 +162,7 @@ def judge(run_dir: Path, thresholds: str | None, as_json: bool, verbose: bool) -
 @app.command()
 @click.argument("run_dir", type=PATH)
 @click.option("--html", type=PATH, metavar="FILE", help="One self-contained page.  [default: RUN_DIR/report.html]")
+@click.option("--items", type=PATH, metavar="FILE", help="A page of items: which came back at which precision.")
 @click.option("--markdown", type=PATH, metavar="FILE", help="For a pull request or $GITHUB_STEP_SUMMARY.")
 @click.option("--sarif", type=PATH, metavar="FILE", help="SARIF 2.1.0: a rule a limit, at the policy's lines.")
 @click.option("--model-card", type=PATH, metavar="README.md", help="Put the scores into a model card's front matter.")
@@ -176,6 +177,10 @@ def judge(run_dir: Path, thresholds: str | None, as_json: bool, verbose: bool) -
 @click.option("--annotations", is_flag=True, help="Print at most ten GitHub annotations, worst first.")
 @click.option("--github-output", type=PATH, metavar="FILE", help="Append verdict, status and digests: $GITHUB_OUTPUT.")
 @click.option("--show-items", is_flag=True, help="Also show targets and answers of items that changed.")
+@click.option(
+    "--statement", type=PATH, metavar="FILE", help="A signed statement of this run: the page names its signer."
+)
+@click.option("--public-key", type=PATH, metavar="FILE", help="The signer's public key, in PEM.")
 def report(run_dir: Path, **asked: Any) -> int:
     """Render a finished run for people and tools. Measures nothing; the exit status says only that it was written."""
     from unlearn_guard.command_line.evidence import report_command

@@ -49,6 +49,22 @@ def verify(path: Path, checkpoint: Path, *, public_key: Path | None = None) -> C
     return claim
 
 
+def signer(path: Path, public_key: Path, *, run: str) -> str:
+    """`KEY (sha256 1234...), stated DATE`: who signed the statement of the run whose run.json has this digest.
+
+    Raises UsageError where the signature is not the key's, or the statement is of another run. The digest is that of
+    the key's file.
+    """
+    _assert_signed(path, public_key)
+    claim = read_statement(_read(path), str(path))
+    if f"sha256:{claim.run}" != run:
+        found = Defect(where=str(path), found=f"run sha256:{claim.run}", expected=run)
+        raise UsageError(f"{path} is a statement of another run", [found], fix="Run attest on this one.")
+    digest = strict_json.digest(public_key.read_bytes()).removeprefix("sha256:")
+    when = f", stated {claim.made}" if claim.made else ""
+    return f"by the key {public_key.name} (sha256 {digest[:12]}){when}"
+
+
 def assert_between(
     claim: Claim, path: Path, *, not_before: datetime | None = None, not_after: datetime | None = None
 ) -> None:

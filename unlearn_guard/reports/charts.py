@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from unlearn_guard.records import FULL, RATIO_OCTAVES, LayerDrift, Measurement, Role, Run, Task
 from unlearn_guard.reports import wording
+from unlearn_guard.reports.axis import ticks
 from unlearn_guard.reports.evidence import Masses
 
 HEIGHT = 150
@@ -19,7 +20,13 @@ HEIGHT = 150
 SPAN = 400
 """Width that a chart may take before its bars get thinner, in SVG units; a page's column on a laptop."""
 
-_WIDEST, _THINNEST, _LABELLED = 22.0, 4.0, 20.0
+_WIDEST, _THINNEST, _LABELLED = 28.0, 4.0, 24.0
+_LETTER = 7.0
+"""Width that a label's letter takes at most, at 12 px."""
+
+_GUTTER = 40.0
+"""Left of the bars, for the numbers of the axis."""
+
 _MOST = 60
 _BLOCK = re.compile(r"^(?P<front>.*?)\.(?P<block>\d+)\.(?P<kind>.+)$")
 
@@ -39,7 +46,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A bar chart. `rows` are the same numbers as a table, `line` the height of a dashed line and its label."""
+    """A bar chart. `rows` are the same numbers as a table, `line` the height of a dashed line and its label.
+
+    `ticks` are the numbers of the upright axis with their heights, `across` says what the groups are.
+    """
 
     title: str
     summary: str
@@ -48,12 +58,14 @@ class Chart:
     labels: tuple[tuple[float, str], ...]
     series: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    ticks: tuple[tuple[float, str], ...]
+    across: str
     line: tuple[float, str] | None = None
 
 
 def bars(
     title: str, groups: Sequence[str], series: Mapping[str, Sequence[float | None]], *, most: float | None = None,
-    line: tuple[float, str] | None = None, span: float = SPAN,
+    line: tuple[float, str] | None = None, span: float = SPAN, across: str = "",
 ) -> Chart:  # fmt: skip
     """Groups of bars side by side, one of each series; None leaves a gap. `most` is the value of the full height."""
     top = most or max((value for values in series.values() for value in values if value is not None), default=0) or 1.0
@@ -61,8 +73,8 @@ def bars(
     gap = min(18.0, room / 3)
     bar = min(_WIDEST, max(_THINNEST, (room - gap) / len(series)))
     step = bar * len(series) + gap
-    left = 10.0
-    width = left + step * len(groups) + (70 if line else 10)
+    left = _GUTTER + 4
+    width = left + step * len(groups) + (80 if line else 10)
     drawn = []
     for place, (name, values) in enumerate(series.items()):
         for index, (group, value) in enumerate(zip(groups, values, strict=True)):
@@ -75,7 +87,7 @@ def bars(
                         text=f"{value:.2f}" if bar > _LABELLED else "", tip=f"{group}, {name}: {value:.4g}",
                     )
                 )  # fmt: skip
-    every = math.ceil((max(map(len, groups), default=0) * 6 + 6) / step)
+    every = math.ceil((max(map(len, groups), default=0) * _LETTER + 6) / step)
     labels = [(round(left + (i + 0.5) * step, 1), group) for i, group in enumerate(groups) if i % every == 0]
     rows = [("", *series), *(_row(group, [values[i] for values in series.values()]) for i, group in enumerate(groups))]
     return Chart(
@@ -86,6 +98,8 @@ def bars(
         labels=tuple(labels),
         series=tuple(series),
         rows=tuple(rows),
+        ticks=tuple((round(HEIGHT * (1 - each / top), 1), f"{each:.4g}") for each in ticks(0.0, top)),
+        across=across,
         line=None if line is None else (round(HEIGHT * (1 - line[0] / top), 1), line[1]),
     )
 
@@ -116,6 +130,7 @@ def _accuracy(run: Run, task: Task, precisions: Sequence[str], found: Found) -> 
         {"base": values(run.base.digest), "candidate": values(run.candidate.digest)},
         most=1.0,
         line=(without, f"{name} {without:.2f}"),
+        across="precision",
     )
 
 
@@ -126,7 +141,7 @@ def masses(found: Sequence[Masses]) -> tuple[Chart, ...]:
         series = {_legend(each): dict(each.by_layer) for each in found if each.task == task}
         layers = sorted({layer for values in series.values() for layer in values})
         shown = {name: [values.get(layer) for layer in layers] for name, values in series.items()}
-        charts.append(bars(wording.short(task), [str(layer) for layer in layers], shown))
+        charts.append(bars(wording.short(task), [str(layer) for layer in layers], shown, across="layer"))
     return tuple(charts)
 
 
@@ -143,7 +158,10 @@ def updates(drift: Sequence[LayerDrift]) -> Chart | None:
     low, high = RATIO_OCTAVES
     shares = [sum(each.ratios[k] for each in drift) / changed for k in range(high - low + 1)]
     names = [_power(k) for k in range(low, high + 1)]
-    return bars("Changed weights by size of update, in NF4 bins", names, {"share of changed weights": shares}, span=900)
+    return bars(
+        "Changed weights by size of update, as a share of all changed", names, {"share of changed weights": shares},
+        span=900, across="|update| in widths of the weight's NF4 bin",
+    )  # fmt: skip
 
 
 def _power(exponent: int) -> str:

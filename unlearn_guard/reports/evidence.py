@@ -43,7 +43,10 @@ class Masses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """A finished run, the digest of its run.json, where it lies, and what its other files say."""
+    """A finished run, the digest of its run.json, where it lies, and what its other files say.
+
+    `signed` is who signed a statement of this very run, in words; None where no statement was shown.
+    """
 
     run: Run
     digest: str
@@ -51,3 +54,4 @@ class Evidence:
     flips: tuple[Flips, ...] = ()
     masses: tuple[Masses, ...] = ()
     drift: tuple[LayerDrift, ...] = ()
+    signed: str | None = None

@@ -6,10 +6,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from unlearn_guard.records import FULL, Check, Measurement, Outcome, Role, Run
-from unlearn_guard.reports import charts, wording
+from unlearn_guard.reports import charts, retention, wording
 from unlearn_guard.reports.evidence import Evidence, Flips
 from unlearn_guard.reports.meanings import meanings
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
+from unlearn_guard.reports.steps import steps
 from unlearn_guard.reports.templating import asset, content_policy, template
 
 if TYPE_CHECKING:
@@ -18,9 +19,15 @@ if TYPE_CHECKING:
 SHOWN_ITEMS = 40
 """Items listed a task and precision; the rest is in samples/, which the page says."""
 
+FOLDED_FROM = 3
+"""Limits that held, or were never measured, are listed openly up to so many beside others that did not hold."""
 
-def page(evidence: Evidence, *, show_items: bool = False) -> str:
-    """The whole page. `show_items`: also targets and answers of items that changed, never shown otherwise."""
+
+def page(evidence: Evidence, *, show_items: bool = False, items_page: str | None = None) -> str:
+    """The whole page. `show_items`: also targets and answers of items that changed, never shown otherwise.
+
+    `items_page` is where the page of single items lies beside this one.
+    """
     run = evidence.run
     style, script = asset("report.css"), asset("report.js")
     return _template().render(
@@ -35,9 +42,13 @@ def page(evidence: Evidence, *, show_items: bool = False) -> str:
         headline=wording.headline(run),
         scores=scorecard(run),
         checks=worst_first(run.verdict.checks),
+        todo=steps(run),
+        folded_from=FOLDED_FROM,
         reasons=dict.fromkeys((each.line, each.metric, each.because) for each in run.policy.limits),
         meanings=meanings(run),
         accuracies=charts.accuracies(run),
+        kept=retention.kept(run),
+        kept_width=retention.WIDTH,
         updates=charts.updates(evidence.drift),
         numbers=_weights(run),
         heat=charts.flips_by_layer(evidence.drift),
@@ -45,6 +56,7 @@ def page(evidence: Evidence, *, show_items: bool = False) -> str:
         flips=_flips(evidence.flips, run),
         reported=_reported(run),
         show_items=show_items,
+        items_page=items_page,
         shown_items=SHOWN_ITEMS,
         command=_command(run),
         stages=run.stages,

@@ -1,7 +1,7 @@
 """From a run directory to its reports. Reads what run.json lists by digest, measures nothing, needs no torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,21 +10,28 @@ from unlearn_guard.records import FULL, Run, Sample
 from unlearn_guard.reopening.run import Answers, open_run
 from unlearn_guard.reports.evidence import Evidence, Flips, Item, Masses
 from unlearn_guard.runs.atomic import write_bytes
-from unlearn_guard.runs.directory import ATTRIBUTION, REPORT, WEIGHTS
+from unlearn_guard.runs.directory import ATTRIBUTION, ITEMS, REPORT, WEIGHTS
 from unlearn_guard.runs.drift_file import NAME, read_drift
 
 
 def write_report(directory: Path) -> Path:
-    """Write `report.html` into the run directory, and return its path."""
-    from unlearn_guard.reports.html import page
+    """Write `report.html` and the page of its items into the run directory, and return the report's path."""
+    return _pages(directory, read_evidence(directory))[0]
 
-    path = directory / REPORT
-    write_bytes(path, page(read_evidence(directory)).encode())
-    return path
+
+def _pages(directory: Path, evidence: Evidence, *, show_items: bool = False) -> tuple[Path, Path]:
+    """The report and its items, beside each other and linked to each other."""
+    from unlearn_guard.reports.html import page
+    from unlearn_guard.reports.items_page import items_page
+
+    report, items = directory / REPORT, directory / ITEMS
+    write_bytes(items, items_page(evidence, show_items=show_items, report=REPORT).encode())
+    write_bytes(report, page(evidence, show_items=show_items, items_page=ITEMS).encode())
+    return report, items
 
 
 def read_evidence(directory: Path, *, items: bool = False) -> Evidence:
-    """What the run directory holds. `items`: also each changed item's id, target and answer, not its hash alone.
+    """What the run directory holds. `items`: also each changed item's target and answer, not its id and hash alone.
 
     Files that run.json does not list are never read. Raises RunDirectoryError as `open_run` does.
     """
@@ -74,7 +81,7 @@ def _compared(
 
 def _item(sample: Sample, shown: bool) -> Item:
     if not shown:
-        return Item(prompt=sample.prompt)
+        return Item(prompt=sample.prompt, id=sample.id)
     answer = sample.text or ", ".join(f"{nats:.2f}" for nats in sample.loglikelihoods or ())
     return Item(prompt=sample.prompt, id=sample.id, target=sample.target, answer=answer)
 
@@ -94,25 +101,38 @@ def _masses(directory: Path, sides: dict[str, str], files: Sequence[str]) -> Ite
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reports:
-    """What is to be written and where; nothing named: report.html in the run directory."""
+    """What is to be written and where; nothing named: report.html and its items in the run directory.
+
+    `statement` and `public_key`: a signed statement of this run, whose signer the page then names.
+    """
 
     html: Path | None = None
+    items: Path | None = None
     markdown: Path | None = None
     sarif: Path | None = None
     model_card: Path | None = None
     benchmarks: Mapping[str, str] = field(default_factory=dict)
     show_items: bool = False
+    statement: Path | None = None
+    public_key: Path | None = None
 
 
 def write_reports(directory: Path, asked: Reports) -> tuple[Path, ...]:
     """Write what is asked for; returns the files. StorageError when one cannot be written."""
     evidence = read_evidence(directory, items=asked.show_items)
-    written = []
-    if asked.html or not (asked.markdown or asked.sarif or asked.model_card):
+    if asked.statement or asked.public_key:
+        evidence = replace(evidence, signed=_signer(asked, evidence))
+    written: list[Path] = []
+    if not (asked.html or asked.items or asked.markdown or asked.sarif or asked.model_card):
+        written += _pages(directory, evidence, show_items=asked.show_items)
+    if asked.html:
         from unlearn_guard.reports.html import page
 
-        text = page(evidence, show_items=asked.show_items)
-        written.append(_write(asked.html or directory / REPORT, text))
+        written.append(_write(asked.html, page(evidence, show_items=asked.show_items)))
+    if asked.items:
+        from unlearn_guard.reports.items_page import items_page
+
+        written.append(_write(asked.items, items_page(evidence, show_items=asked.show_items)))
     if asked.markdown:
         from unlearn_guard.reports.markdown import markdown
 
@@ -129,6 +149,16 @@ def write_reports(directory: Path, asked: Reports) -> tuple[Path, ...]:
             )
         written += _model_card(asked.model_card, evidence, asked.benchmarks)
     return tuple(written)
+
+
+def _signer(asked: Reports, evidence: Evidence) -> str:
+    from unlearn_guard.reports.attesting import signer
+
+    if asked.statement is None or asked.public_key is None:
+        raise UsageError(
+            "--statement and --public-key go together", fix="A statement says who made it only where its key is known."
+        )
+    return signer(asked.statement, asked.public_key, run=evidence.digest)
 
 
 def _write(path: Path, text: str) -> Path:

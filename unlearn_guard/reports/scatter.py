@@ -3,16 +3,15 @@
 Source: arXiv 2605.15138, Figure 3. A filled point held every limit.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn_guard.records import FULL, Check
 from unlearn_guard.reports import wording
+from unlearn_guard.reports.axis import ticks
 from unlearn_guard.reports.standing import Row
 
 WIDTH, HEIGHT = 280, 200
-_TICKS = 4
 
 PANELS = (
     ("gap", "ptq_gap", "What quantization brings back"),
@@ -71,8 +70,8 @@ def _panel(rows: Sequence[Row], key: str, metric: str, title: str) -> Panel:
             Point(x=at_x(x), y=at_y(y), row=place, solid=row.passed, label=str(row.rank), tip=_tip(row, x, y))
             for place, row, x, y in there
         ),
-        across=tuple((at_x(value), f"{value:.4g}") for value in _ticks(low_x, high_x)),
-        up=tuple((at_y(value), f"{value:.4g}") for value in _ticks(low_y, high_y)),
+        across=tuple((at_x(value), f"{value:.4g}") for value in ticks(low_x, high_x)),
+        up=tuple((at_y(value), f"{value:.4g}") for value in ticks(low_y, high_y)),
         line_x=None if least is None else at_x(least),
         line_y=None if most is None else at_y(most),
         missing=len(found) - len(there),
@@ -93,14 +92,6 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     room = 0.06 * (high - low)
     return low - room, high + room
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers inside of [low, high], about `_TICKS` of them."""
-    rough = (high - low) / _TICKS
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(each * power for each in (1, 2, 5, 10) if each * power >= rough)
-    return [place * step for place in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _bound(rows: Sequence[Row], metric: str, side: str) -> float | None:

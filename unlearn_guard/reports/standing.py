@@ -163,6 +163,7 @@ def numbers_of(run: Run) -> dict[str, float | None]:
     retain = [task for task in run.tasks if task.role is Role.RETAIN]
     quantized = [name for name in scores_of(run) if name != FULL]
     every = {each.precision for each in _own(run) if each.metric == "retain_drop"}
+    attributed = dict.fromkeys([FULL, *(each.precision for each in _own(run) if each.metric == "cad")])
     kept = [_value(run, task.name, task.metric, FULL) for task in retain if task.name != IFEVAL]
     return {
         "forget_drop": _worst(min, run, [(task, "forget_drop", FULL) for task in forget]),
@@ -170,7 +171,7 @@ def numbers_of(run: Run) -> dict[str, float | None]:
         "retain": None if (mean := summary(kept)) is None else mean.mean,
         "retain_loss": _worst(max, run, [(task.name, "retain_drop", name) for task in retain for name in every]),
         IFEVAL: next((_value(run, task.name, task.metric, FULL) for task in run.tasks if task.name == IFEVAL), None),
-        "cad": _worst(min, run, [(task, "cad", FULL) for task in forget]),
+        "cad": _worst(min, run, [(task, "cad", name) for task in forget for name in attributed]),
         "as_c": _worst(min, run, [(task, "as_c", FULL) for task in forget]),
         "as_nc": _worst(max, run, [(task, "as_nc", FULL) for task in forget]),
         "code_flip_rate": _value(run, WEIGHTS, "code_flip_rate", "nf4"),

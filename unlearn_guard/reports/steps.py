@@ -61,6 +61,8 @@ def _remedy(check: Check, asked: Asked) -> tuple[str, ...]:
             return ("word",)
         case _ if (limit.task, limit.precision) not in asked and limit.task != WEIGHTS:
             return ("measure",)
+        case _ if limit.task == WEIGHTS and limit.precision not in {precision for _, precision in asked}:
+            return ("measure",)
         case _:
             return ("derive", limit.guards)
 

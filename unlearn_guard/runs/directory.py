@@ -29,6 +29,9 @@ WEIGHTS = "weights"
 REPORT = "report.html"
 """What people read; made from the rest, so not listed."""
 
+ITEMS = "report.items.html"
+"""The page of single items beside it."""
+
 _FOLDERS = {samples.FOLDER: "*.jsonl", ATTRIBUTION: "*.json", WEIGHTS: "*.json"}
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -112,7 +115,7 @@ def read_samples(directory: Path, task: str, precision: str, side: str) -> tuple
 def clear(out: Path, *, keep: Sequence[str] = ()) -> None:
     """Take away an earlier run's verdict, then its answers: what is being measured anew has no verdict yet."""
     try:
-        for name in (REPORT, RUN_FILE):
+        for name in (REPORT, ITEMS, RUN_FILE):
             (out / name).unlink(missing_ok=True)
         for folder, kind in _FOLDERS.items():
             for path in sorted((out / folder).glob(kind)) if folder not in keep else ():

@@ -28,5 +28,19 @@ document.querySelectorAll("table.sorts").forEach((table) => {
     });
   });
 });
+// What goes on to the right says so: a bar to scroll with is not shown on every screen.
+const watch = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+  const hint = target.nextElementSibling;
+  hint.hidden = target.scrollWidth <= target.clientWidth + 1;
+}));
+document.querySelectorAll(".scroll").forEach((place) => {
+  const hint = document.createElement("p");
+  hint.className = "more";
+  hint.hidden = true;
+  hint.setAttribute("aria-hidden", "true");
+  hint.textContent = "goes on to the right \u2192";
+  place.after(hint);
+  watch.observe(place);
+});
 // On paper nothing can be opened.
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => (each.open = true)));
