@@ -6,8 +6,9 @@ Ours are entry points like everybody else's, written down here so that a bare ch
 import ast
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,7 @@ def precisions() -> Mapping[str, EntryPoint]:
     Raises PluginError where two distributions claim one name: neither may stand in for the other.
     """
     found = {name: EntryPoint(name, shipped.target, QUANTIZERS) for name, shipped in _SHIPPED.items()}
-    for entry in sorted(entry_points(group=QUANTIZERS), key=lambda entry: entry.name):
+    for entry in sorted(_plugged(QUANTIZERS), key=lambda entry: entry.name):
         other = found.setdefault(entry.name, entry)
         if other.value != entry.value:
             raise PluginError(
@@ -88,6 +89,21 @@ def precisions() -> Mapping[str, EntryPoint]:
                 fix="Uninstall one of them: a name must mean one quantizer.",
             )
     return found
+
+
+def _plugged(group: str) -> tuple[EntryPoint, ...]:
+    """What is installed in this group."""
+    return _scanned(entry_points, tuple(map(str, sys.path)), group)
+
+
+@cache
+def _scanned(
+    scan: Callable[..., Iterable[EntryPoint]],
+    places: tuple[str, ...],  # noqa: ARG001 - what is found depends on it
+    group: str,
+) -> tuple[EntryPoint, ...]:
+    """Each distribution's files are read once for the same `places`."""
+    return tuple(scan(group=group))
 
 
 def about(entry: EntryPoint) -> str:
@@ -149,7 +165,7 @@ def methods(folders: Sequence[Path] = ()) -> Mapping[str, MethodFile]:
             raise PluginError(f"there is no folder {folder} to look for methods in")
         for path in sorted(folder.glob("[!_]*.py")):
             _claim(found, MethodFile(name=path.stem, origin=path))
-    for entry in sorted(entry_points(group=METHODS), key=lambda entry: entry.name):
+    for entry in sorted(_plugged(METHODS), key=lambda entry: entry.name):
         _claim(found, MethodFile(name=entry.name, origin=entry))
     return found
 

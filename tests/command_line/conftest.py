@@ -5,7 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,23 @@ from alone import alone
 from command import Done
 from in_process import in_process
 
+import unlearn_guard
 from tests import switched
 from tests.quiz import limits
 from unlearn_guard.command_line.app import run as command
+
+
+def made_by() -> str:
+    """A digest of what an organism is made by: the package's code and weights, and the libraries that compute."""
+    digest = sha256(f"{sys.version} {torch.__version__} {version('transformers')}".encode())
+    package = Path(unlearn_guard.__file__).parent
+    for path in sorted([*package.glob("organism/**/*.*"), package / "quantizers" / "grid.py"]):
+        if path.suffix == ".pyc":
+            continue
+        digest.update(f"{path.relative_to(package)} ".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
 
 BOTH = ("full", "nf4")
 """The precisions that take a second each."""
@@ -69,14 +86,18 @@ def here(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def candidate(process: Callable[..., Done], shared: Path) -> Callable[[str], Path]:
-    """An organism's candidate, built once by the real command."""
+def candidate(here: Callable[..., Done], shared: Path) -> Callable[[str], Path]:
+    """An organism's candidate, built by the real command once for all sessions with the same code and libraries."""
+    kept = Path(tempfile.gettempdir()) / f"unlearn-guard-tests-{os.getuid()}" / "organisms" / made_by()
 
     def get(name: str) -> Path:
-        with alone(shared / f"{name}.lock"):
-            if not (shared / name).exists():
-                done = process("organism", "build", name, "--out", shared / name)
+        kept.mkdir(parents=True, exist_ok=True)
+        with alone(kept / f"{name}.lock"):
+            if not (kept / name).exists():
+                done = here("organism", "build", name, "--out", kept / name)
                 assert done.status == 0, done.err
+            if not (shared / name).exists():
+                shutil.copytree(kept / name, shared / name)
         return shared / name
 
     return get
@@ -92,15 +113,20 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checked(
-    process: Callable[..., Done], candidate: Callable[[str], Path], policy: Path, shared: Path
+    process: Callable[..., Done],
+    here: Callable[..., Done],
+    candidate: Callable[[str], Path],
+    policy: Path,
+    shared: Path,
 ) -> Callable[[str], tuple[Done, Path]]:
-    """A candidate checked at full and nf4, once, in a process of its own."""
+    """A candidate checked at full and nf4, once; `erased` in a process of its own."""
 
     def get(name: str) -> tuple[Done, Path]:
         model, out, told = candidate(name), shared / f"run-{name}", shared / f"run-{name}.json"
         with alone(shared / f"run-{name}.lock"):
             if not told.exists():
-                done = process("check", model, "--thresholds", policy, "--out", out)
+                run = process if name == "erased" else here
+                done = run("check", model, "--thresholds", policy, "--out", out)
                 told.write_text(json.dumps([done.status, done.out, done.err]))
         return Done(*json.loads(told.read_text())), out
 

@@ -144,15 +144,15 @@ def test_3_the_disk_is_full(
     assert not [path for path in store.rglob("*") if path.is_file()]
 
 
-def test_4_nothing_was_unlearned(guard: Guard, candidate: Candidate, tmp_path: Path) -> None:
-    done = guard("check", candidate("unchanged"), "--out", tmp_path / "run")
+def test_4_nothing_was_unlearned(here: Guard, candidate: Candidate, tmp_path: Path) -> None:
+    done = here("check", candidate("unchanged"), "--out", tmp_path / "run")
     assert done.status == 4
     assert "nothing was unlearned" in done.text
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_5_a_precision_that_was_left_out_is_not_established(guard: Guard, candidate: Candidate, tmp_path: Path) -> None:
-    done = guard(
+def test_5_a_precision_that_was_left_out_is_not_established(here: Guard, candidate: Candidate, tmp_path: Path) -> None:
+    done = here(
         "check", candidate("erased"), "--precisions", "full,nf4", "--thresholds", "organism", "--out", tmp_path / "run"
     )
     assert done.status == 5, done.text

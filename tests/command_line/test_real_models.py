@@ -35,35 +35,35 @@ SAFETENSORS = "7ef915c9bf9d94d8d70211970476878352a5b95855c589ae987916d7a455242b"
 """Of model.safetensors in bfloat16."""
 
 
-def test_a_gguf_file_becomes_a_checkpoint_that_inspect_passes(guard: Guard, tmp_path: Path) -> None:
+def test_a_gguf_file_becomes_a_checkpoint_that_inspect_passes(here: Guard, tmp_path: Path) -> None:
     file = write(tmp_path / "m.gguf", "llama", tiny("llama"))
-    done = guard("dequantize", file, "--out", tmp_path / "out")
+    done = here("dequantize", file, "--out", tmp_path / "out")
     assert done.status == 0, done.text
     assert hashlib.sha256(file.read_bytes()).hexdigest() in done.out
     assert "dequantizing to bfloat16" in done.err
-    inspected = guard("inspect", tmp_path / "out")
+    inspected = here("inspect", tmp_path / "out")
     assert inspected.status == 0, inspected.text
     assert "BF16" in inspected.out
-    again = guard("dequantize", file, "--out", tmp_path / "out")
+    again = here("dequantize", file, "--out", tmp_path / "out")
     assert again.status == 4
     assert "nothing is overwritten" in again.text
 
 
-def test_what_is_no_gguf_file_is_refused(guard: Guard, tmp_path: Path) -> None:
+def test_what_is_no_gguf_file_is_refused(here: Guard, tmp_path: Path) -> None:
     whole = write(tmp_path / "m.gguf", "llama", tiny("llama")).read_bytes()
     for name, raw in (("magic", b"GGML" + whole[4:]), ("short", whole[:-500]), ("counts", whole[:8] + b"\xff" * 16)):
         (tmp_path / name).write_bytes(raw)
-        done = guard("dequantize", tmp_path / name, "--out", tmp_path / "out")
+        done = here("dequantize", tmp_path / name, "--out", tmp_path / "out")
         assert done.status == 4, done.text
         assert "Traceback" not in done.text
-    assert guard("dequantize", tmp_path / "nowhere", "--out", tmp_path / "out").status == 4
+    assert here("dequantize", tmp_path / "nowhere", "--out", tmp_path / "out").status == 4
     assert not (tmp_path / "out").exists()
 
 
-def test_fetch_without_an_index_says_what_to_do(guard: Guard, tmp_path: Path) -> None:
-    assert guard("fetch", "smollm3", "--out", tmp_path / "out").status == 4
+def test_fetch_without_an_index_says_what_to_do(here: Guard, tmp_path: Path) -> None:
+    assert here("fetch", "smollm3", "--out", tmp_path / "out").status == 4
     alone = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": "/dev/null"}
-    done = guard("fetch", "smollm2-135m", "--out", tmp_path / "out", UNLEARN_GUARD_CACHE=str(tmp_path / "own"), **alone)
+    done = here("fetch", "smollm2-135m", "--out", tmp_path / "out", UNLEARN_GUARD_CACHE=str(tmp_path / "own"), **alone)
     assert done.status == 4, done.text
     assert "93 MB" in done.text.replace("92.9", "93")
     assert "PIP_FIND_LINKS" in done.text

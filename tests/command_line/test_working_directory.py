@@ -37,8 +37,8 @@ def destroyed(candidate: Candidate, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_policy_inside_the_candidate_is_passed_over(guard: Guard, destroyed: Path, tmp_path: Path) -> None:
-    done = guard("check", ".", "--precisions", "full", "--limit", "4", "--out", tmp_path / "run", cwd=destroyed)
+def test_a_policy_inside_the_candidate_is_passed_over(here: Guard, destroyed: Path, tmp_path: Path) -> None:
+    done = here("check", ".", "--precisions", "full", "--limit", "4", "--out", tmp_path / "run", cwd=destroyed)
     assert done.status in (1, 5), done.text
     run = read_json(tmp_path / "run" / "run.json")
     assert run["policy"]["path"] == "paper"
@@ -60,11 +60,11 @@ def test_a_policy_of_the_candidate_that_is_named_is_used_and_noted(
 
 
 def test_what_only_the_candidate_s_policy_names_is_missing_and_the_message_says_why(
-    guard: Guard, destroyed: Path
+    here: Guard, destroyed: Path
 ) -> None:
     (destroyed / "thresholds.yaml").write_text(LAX)
     (destroyed / "unlearn_guard.json").unlink()
-    done = guard("check", ".", cwd=destroyed)
+    done = here("check", ".", cwd=destroyed)
     assert done.status == 4, done.text
     assert "nobody said which base and suite" in done.text
     assert "was passed over" in done.text
@@ -146,7 +146,7 @@ def test_code_of_the_working_directory_is_not_run_by_the_cells_of_compare(
 
 
 def test_a_metric_s_script_of_the_working_directory_is_named_and_not_run(
-    guard: Guard, candidate: Candidate, tmp_path: Path
+    here: Guard, candidate: Candidate, tmp_path: Path
 ) -> None:
     """`evaluate` runs NAME/NAME.py where a task asks for a metric that lm-eval does not have."""
     cwd = tmp_path / "cwd"
@@ -168,7 +168,7 @@ def test_a_metric_s_script_of_the_working_directory_is_named_and_not_run(
     )
     (tmp_path / "p.yaml").write_text(limits("forget_drop", precisions=("full",)))
     arguments = ["--base", candidate("base"), "--suite", tmp_path / "ours.yaml", "--thresholds", tmp_path / "p.yaml"]
-    done = guard("check", candidate("destroyed"), *arguments, "--out", tmp_path / "run", cwd=cwd)
+    done = here("check", candidate("destroyed"), *arguments, "--out", tmp_path / "run", cwd=cwd)
     assert done.status == 4, done.text
     assert "rouge" in done.text
     assert not (tmp_path / "ran").exists()

@@ -4,7 +4,6 @@ What is stored is found again by everything that decides it: the model's bytes, 
 the calibration texts, the rendered items, engine, device, dtype, batch size and versions. Never by a path.
 """
 
-import gc
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from unlearn_guard.checking.letting_go import let_go
 from unlearn_guard.checking.progress import Stopwatch
 from unlearn_guard.environment import versions
 from unlearn_guard.errors import StorageError
@@ -103,10 +103,10 @@ class Bench:
         """The model at this precision, quantized first where nobody has. Drop every reference to it before leaving."""
         maker = quantizer(precision)
         made = artifact.checkpoint if artifact else self.quantized(maker, intake)
-        model = maker.load(made, self.placement)
-        yield model
-        del model
-        gc.collect()
+        with let_go():
+            model = maker.load(made, self.placement)
+            yield model
+            del model
 
     def _key(self, intake: Intake, maker: Quantizer, recipe: Mapping[str, Any], task: Task) -> str:
         return store_key(
