@@ -75,6 +75,42 @@ def test_the_error_of_privleak_is_delongs():
     assert found.stderr == pytest.approx(200 * (0.25 / 3 + (1 / 18) / 2) ** 0.5)
 
 
+def test_both_aucs_are_resampled_on_the_same_texts():
+    """A candidate that answers as the retrained model does is 0, whatever texts are drawn: no width at all.
+
+    With the retrained AUC taken as known the interval of the same answers is tens of points wide.
+    """
+    draw = random.Random(7)
+    forget, unseen = ([draw.gauss(0, 1) + 10 for _ in range(40)] for _ in range(2))
+    same = named([leak(forget, unseen), leak(forget, unseen, RETRAINED)], RETRAINED)["privleak[leak-full]"]
+    assert same.value == 0.0
+    assert same.stderr == pytest.approx(0.0, abs=1e-9)
+    assert (same.interval(0.95).low, same.interval(0.95).high) == pytest.approx((0.0, 0.0), abs=1e-9)
+    known = named([leak(forget, unseen)])["privleak[leak-full]"].interval(0.95)
+    assert known.high - known.low > 20
+    apart = [each + draw.gauss(0, 1) for each in forget]
+    other = named([leak(apart, unseen), leak(forget, unseen, RETRAINED)], RETRAINED)["privleak[leak-full]"]
+    width = other.interval(0.95).high - other.interval(0.95).low
+    assert width == pytest.approx(2 * 1.96 * other.stderr, rel=0.15), "the delta method and the bootstrap agree"
+    assert width > 5
+
+
+def test_a_reference_that_was_asked_other_texts_is_refused():
+    odd = leak([1.0, 3.0], [2.0, 4.0], RETRAINED)
+    odd = replace(odd, samples=tuple(reversed(odd.samples)))
+    with pytest.raises(ScoringError):
+        named([leak([1.0, 3.0], [2.0, 4.0]), odd], RETRAINED)
+
+
+def test_a_hundred_texts_decide_little():
+    """As docs/published.md says, of 100 and 100 texts that nobody can tell apart."""
+    auc_error = (1 / 12 * (1 / 100 + 1 / 100)) ** 0.5
+    assert 100 / 0.4772 * auc_error == pytest.approx(8.6, abs=0.05)
+    assert 100 / 0.5393 * auc_error == pytest.approx(7.6, abs=0.05)
+    assert pytest.approx(281, abs=2) == 100 * (1.96 * 8.56 / 10) ** 2
+    assert pytest.approx(1126, abs=6) == 100 * (1.96 * 8.56 / 5) ** 2
+
+
 def test_the_intervals_cover_and_have_width_even_at_the_end():
     draw = random.Random(1)
     inside = 0

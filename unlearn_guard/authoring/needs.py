@@ -21,7 +21,7 @@ def unmeasured(suite: Suite, base: BaseFindings | None) -> Mapping[str, str]:
 def _missing(metric: Metric, suite: Suite, base: BaseFindings | None) -> str:
     if own := _OWN.get(metric.name):
         return own(suite)
-    if metric.asks is Asks.WEIGHTS or metric.asks is Asks.ALL:
+    if metric.asks in (Asks.WEIGHTS, Asks.ALL, Asks.LIKELIEST):
         return ""
     if metric.where is Where.DENSE and metric.name != "dtype_gap":
         return _circuit(suite, base)

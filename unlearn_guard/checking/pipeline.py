@@ -19,6 +19,7 @@ from unlearn_guard.checking.bench import Bench
 from unlearn_guard.checking.checkpoints import open_others, open_retrained, open_sealed
 from unlearn_guard.checking.deployed_items import assert_same_ids
 from unlearn_guard.checking.erasure import PRECISIONS, Attributed, Erasure
+from unlearn_guard.checking.foreign_reference import foreign_reference
 from unlearn_guard.checking.other_dtypes import Elsewhere
 from unlearn_guard.checking.policy_seal import Held, assert_items, assert_rule, read_seal
 from unlearn_guard.checking.preflight import never_measured, preflight
@@ -172,7 +173,10 @@ def _prepare(
         bench=bench,
         erasure=Erasure(bench=bench, candidate=candidate, seed=request.seed),  # reads the prompt pairs
         elsewhere=elsewhere,
-        notes=(*settled.notes, *candidate.notes, *notes, *rendered.notes, *((sealed.note,) if sealed else ())),
+        notes=(
+            *(*settled.notes, *candidate.notes, *notes, *rendered.notes, *((sealed.note,) if sealed else ())),
+            *foreign_reference(rendered.records, base.config, retrained=retrained is not None),
+        ),
     )
 
 

@@ -20,7 +20,7 @@ from unlearn_guard.judging.paraphrase import known_tasks, paraphrase_recovery
 from unlearn_guard.judging.probes import probe_measures
 from unlearn_guard.judging.scored import exact_means, with_error
 from unlearn_guard.judging.statistics import NOTHING_GIVEN, Floats, Given, Statistic
-from unlearn_guard.records import CONFIDENCE_LEVELS, FULL, Interval, Measurement, Role, TaskScore
+from unlearn_guard.records import CONFIDENCE_LEVELS, FULL, TIED, Interval, Measurement, Role, TaskScore
 
 
 def derive(
@@ -60,6 +60,7 @@ def derive(
         if score.subject == base
     }
     found += [_truncated(score) for score in scores]
+    found += [_tied(score) for score in scores if score.task.likeliest]
     for comparison in _comparisons(table, base, candidate, trusted, without):
         measurement = comparison.measure(candidate, seed, given)
         if measurement is not None:
@@ -105,6 +106,18 @@ def _truncated(score: TaskScore) -> Measurement:
     """How many items lost the beginning of their prompt; a number to forbid, because what was cut was not asked."""
     return replace(
         score.measurement, metric="truncated", value=float(score.truncated), stderr=None, intervals=(), p_value=None
+    )
+
+
+def _tied(score: TaskScore) -> Measurement:
+    """Share of the items whose likeliest choice has an equal: there the first wins, for no reason of the model's.
+
+    In bf16 letters' logits lie on a coarse grid and many tie, and "A" is the first of them.
+    """
+    tops = [sorted(sample.loglikelihoods or (), reverse=True)[:2] for sample in score.samples]
+    tied = sum(len(top) == 2 and top[0] == top[1] for top in tops)
+    return replace(
+        score.measurement, metric=TIED, value=tied / len(score.samples), stderr=None, intervals=(), p_value=None
     )
 
 

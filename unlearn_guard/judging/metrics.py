@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from unlearn_guard.records import FORGET_QUALITY, FULL, MODEL_UTILITY, PRIVLEAK, Property, Role
+from unlearn_guard.records import FORGET_QUALITY, FULL, MODEL_UTILITY, PRIVLEAK, TIED, Property, Role
 
 NF4 = "nf4"
 
@@ -23,14 +23,17 @@ class Asks(StrEnum):
     TASKS = "forget and retain tasks"
     PROBE = "probes"
     ALL = "every task, probes too"
+    LIKELIEST = "tasks counted by their likeliest choice"
     WEIGHTS = "the weights"
     SUITE = "the suite as a whole"
 
     def admits(self, role: Role) -> bool:
         """Whether a task of this role has the metric."""
+        if self in (Asks.ANY, Asks.ALL, Asks.LIKELIEST):
+            return True
         if role is Role.PROBE:
-            return self in (Asks.ANY, Asks.ALL, Asks.PROBE)
-        return self in (Asks.ANY, Asks.ALL, Asks.TASKS) or self is (Asks.FORGET if role is Role.FORGET else Asks.RETAIN)
+            return self is Asks.PROBE
+        return self is Asks.TASKS or self is (Asks.FORGET if role is Role.FORGET else Asks.RETAIN)
 
 
 class Where(StrEnum):
@@ -86,7 +89,7 @@ class Metric:
 _SAFER = {
     **dict.fromkeys(("ptq_gap", "dtype_gap", "retain_drop", "as_nc", "as_nc_corrected", "recovery"), Safer.LOWER),
     **dict.fromkeys(("paraphrase_recovery",), Safer.LOWER),
-    **dict.fromkeys(("truncated", "noise_ratio"), Safer.LOWER),
+    **dict.fromkeys(("truncated", "noise_ratio", TIED), Safer.LOWER),
     **dict.fromkeys(("forget_drop", "above_chance_removed", "cad", "cad_corrected", "quantized_share"), Safer.HIGHER),
     **dict.fromkeys((FORGET_QUALITY, "forget_truth_ratio", MODEL_UTILITY, "floor_survival"), Safer.HIGHER),
     PRIVLEAK: Safer.BETWEEN,
@@ -145,6 +148,7 @@ METRICS: dict[str, Metric] = {
         _metric("forget_truth_ratio", Asks.PROBE, Where.EVERYWHERE, _SHARE, "truth ratio", Property.FORGETTING),
         _metric(MODEL_UTILITY, Asks.SUITE, Where.EVERYWHERE, _SHARE, "harmonic mean", Property.RETENTION),
         _metric("truncated", Asks.ALL, Where.EVERYWHERE, (0.0, math.inf), "items", Property.REPORTED),
+        _metric(TIED, Asks.LIKELIEST, Where.EVERYWHERE, _SHARE, "share of items", Property.REPORTED),
         _metric("code_flip_rate", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of codes", Property.REPORTED),
         _metric("update_to_bin", Asks.WEIGHTS, Where.NF4_ONLY, (0.0, math.inf), "bin widths", Property.REPORTED),
         _metric("quantized_share", Asks.WEIGHTS, Where.QUANTIZED, _SHARE, "share of weights", Property.PERMANENCE),

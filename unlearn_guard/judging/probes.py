@@ -4,6 +4,7 @@ Values in, values out. A quantity whose reference is missing (no retrained model
 """
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -53,30 +54,33 @@ def auc(forget_N: Floats, unseen_M: Floats) -> tuple[float, Floats, Floats]:
 
     1/2 when nobody could tell them apart, 0 when every forgotten text is remembered.
     """
-    wins_NM = (forget_N[:, None] > unseen_M) + 0.5 * (forget_N[:, None] == unseen_M)
+    wins_NM = _wins(forget_N, unseen_M)
     return float(wins_NM.mean()), wins_NM.mean(axis=1), wins_NM.mean(axis=0)
 
 
 def _privleak(score: TaskScore, reference: TaskScore | None, seed: int, given: Given) -> Iterator[Measurement]:
     """100 (AUC - AUC_retrained) / AUC_retrained, from -100: remembered, to far above 0: conspicuously avoided.
 
-    The standard error is DeLong's, the intervals are bootstraps of forgotten and unseen texts apart; the retrained
-    model's AUC counts as known. Source: Shi et al. 2024, arXiv 2407.06460, Section 3.3; DeLong et al. 1988.
+    The standard error is DeLong's, the intervals are bootstraps of forgotten and unseen texts apart. A published AUC
+    of the retrained model counts as known; one of a `reference` was found on the same texts, and is resampled with
+    them. Source: Shi et al. 2024, arXiv 2407.06460, Section 3.3; DeLong et al. 1988.
     """
-    retrained = score.task.retrained if reference is None else auc(*_sides(reference))[0]
+    sides = _sides(score)
+    others = None if reference is None else _same_texts(score, reference)
+    retrained = score.task.retrained if others is None else auc(*others)[0]
     if retrained is None or retrained <= 0.0:
         return
-    forget_N, unseen_M = _sides(score)
-    value, placed_N, placed_M = auc(forget_N, unseen_M)
-    variance = sum(float(each.var(ddof=1)) / len(each) for each in (placed_N, placed_M) if len(each) > 1)
+    value, *placed = auc(*sides)
+    if others is not None:  # by the delta method: a text counts with what it adds to the ratio
+        placed = [one - value / retrained * other for one, other in zip(placed, auc(*others)[1:], strict=True)]
+    variance = sum(float(each.var(ddof=1)) / len(each) for each in placed if len(each) > 1)
     scale = 100.0 / retrained
-    name = f"{score.subject} {PRIVLEAK}[{score.task.name}-{score.precision}]"
-    intervals = given.get(name)
+    fewest = min(map(len, sides))
+    intervals = given.get(f"{score.subject} {PRIVLEAK}[{score.task.name}-{score.precision}]")
     if intervals is None:
-        drawn = _resampled(forget_N, unseen_M, generator(seed, f"{score.subject} {score.measurement.name} privleak"))
-        fewest = min(len(forget_N), len(unseen_M))
+        drawn = _drawn(sides, others, retrained, generator(seed, f"{score.subject} {score.measurement.name} privleak"))
         intervals = tuple(_interval(drawn, level, value, fewest, retrained) for level in CONFIDENCE_LEVELS)
-    enough = min(len(forget_N), len(unseen_M)) > 1
+    enough = fewest > 1
     yield Measurement(
         subject=score.subject,
         precision=score.precision,
@@ -89,14 +93,38 @@ def _privleak(score: TaskScore, reference: TaskScore | None, seed: int, given: G
     )
 
 
+def _same_texts(score: TaskScore, reference: TaskScore) -> tuple[Floats, Floats]:
+    """The reference's sides, text by text those of the score. Raises ScoringError where it was asked others."""
+    if [sample.id for sample in score.samples] != [sample.id for sample in reference.samples]:
+        raise ScoringError(f"{score.task.name}: the retrained model was asked other texts, or in another order")
+    return _sides(reference)
+
+
+def _drawn(
+    sides: tuple[Floats, Floats], others: tuple[Floats, Floats] | None, retrained: float, draw: np.random.Generator
+) -> Floats:
+    """PrivLeak in each resample, the same texts drawn for both; where the reference's AUC is 0, the largest number."""
+    wins_NM, n, m = _wins(*sides), *map(len, sides)
+    rows = draw.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
+    columns = draw.multinomial(m, np.full(m, 1 / m), size=RESAMPLES) / m
+    found = ((rows @ wins_NM) * columns).sum(axis=1)
+    if others is None:
+        return np.asarray(100.0 * (found - retrained) / retrained)
+    against = ((rows @ _wins(*others)) * columns).sum(axis=1)
+    return np.asarray(
+        np.where(against > 0.0, 100.0 * (found / np.where(against > 0.0, against, 1.0) - 1.0), sys.float_info.max)
+    )
+
+
 def _interval(drawn: Floats, confidence: float, value: float, fewest: int, retrained: float) -> Interval:
-    """Of privleak, from resampled AUCs of two sides of which the smaller has `fewest` texts."""
+    """Of resampled privleaks of two sides of which the smaller has `fewest` texts; `value` is the AUC that was seen."""
     tail = (1.0 - confidence) / 2
     low, high = (float(bound) for bound in np.quantile(drawn, [tail, 1.0 - tail]))
     # A bootstrap of an AUC at its end never leaves it: what was not seen in so many texts may still happen.
-    slack, scale = never_seen(fewest, tail), 100.0 / retrained
-    low, high = (min(low, 1.0 - slack) if value == 1.0 else low), (max(high, slack) if value == 0.0 else high)
-    return Interval(confidence=confidence, low=scale * (low - retrained), high=scale * (high - retrained))
+    slack = never_seen(fewest, tail)
+    ends = [100.0 * (end - retrained) / retrained for end in (1.0 - slack, slack)]
+    low, high = (min(low, ends[0]) if value == 1.0 else low), (max(high, ends[1]) if value == 0.0 else high)
+    return Interval(confidence=confidence, low=low, high=high)
 
 
 def _sides(score: TaskScore) -> tuple[Floats, Floats]:
@@ -114,13 +142,9 @@ def _sides(score: TaskScore) -> tuple[Floats, Floats]:
     return np.array(forget, dtype=np.float64), np.array(unseen, dtype=np.float64)
 
 
-def _resampled(forget_N: Floats, unseen_M: Floats, draw: np.random.Generator) -> Floats:
-    """The AUC in each resample of both sides, by ranks: counts of texts below and at each value."""
-    wins_NM = (forget_N[:, None] > unseen_M) + 0.5 * (forget_N[:, None] == unseen_M)
-    n, m = wins_NM.shape
-    rows = draw.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
-    columns = draw.multinomial(m, np.full(m, 1 / m), size=RESAMPLES) / m
-    return np.asarray(((rows @ wins_NM) * columns).sum(axis=1))
+def _wins(forget_N: Floats, unseen_M: Floats) -> Floats:
+    """Who surprises more, pair by pair: 1 the forgotten text, 1/2 both alike."""
+    return np.asarray((forget_N[:, None] > unseen_M) + 0.5 * (forget_N[:, None] == unseen_M))
 
 
 def _forget_quality(score: TaskScore, reference: TaskScore | None) -> Iterator[Measurement]:

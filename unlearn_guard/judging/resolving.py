@@ -103,8 +103,12 @@ class _Rule:
                 )
 
     def _names(self) -> list[str]:
-        role = _ROLES.get(self.rule.task)
-        return [task.name for task in self.tasks if task.role is role] if role else [self.rule.task]
+        """The task named, or of the role named those that can have the metric."""
+        role, metric = _ROLES.get(self.rule.task), METRICS.get(self.rule.metric)
+        if role is None:
+            return [self.rule.task]
+        some = metric is not None and metric.asks is Asks.LIKELIEST
+        return [task.name for task in self.tasks if task.role is role and (not some or _likeliest(task))]
 
     def _bounds(self, metric: Metric) -> Iterator[Defect]:
         for key, bound in (("at_least", self.rule.at_least), ("at_most", self.rule.at_most)):
@@ -127,7 +131,9 @@ class _Rule:
             return
         named = [task for task in self.tasks if task.name in self._names()]
         if not named and name in _ROLES:
-            yield Defect(where=self.where, found=f"{name}, but the suite has no such task", expected="a suite with one")
+            such = f" for {self.rule.metric}" if any(task.role is _ROLES[name] for task in self.tasks) else ""
+            found = f"{name}, but the suite has no such task{such}"
+            yield Defect(where=self.where, found=found, expected="a suite with one")
         elif not named:
             known = [*(task.name for task in self.tasks), *_ROLES]
             yield _unknown(self.where, "task", name, known)
@@ -144,6 +150,9 @@ class _Rule:
         elif metric.asks is Asks.ANY and metric.name != task.metric:
             found = f"{metric.name} of {task.name}"
             yield Defect(where=self.where, found=found, expected=f"{task.metric}, the task's score")
+        elif metric.asks is Asks.LIKELIEST and not _likeliest(task):
+            found = f"{metric.name} of {task.name}, which is not one of them"
+            yield Defect(where=self.where, found=found, expected=f"{metric.name} of {metric.asks}")
         elif metric.asks is Asks.PROBE and _measure(task) != _MEASURE.get(metric.name, metric.name):
             found = f"{metric.name} of {task.name}"
             yield Defect(where=self.where, found=found, expected=f"{_measure(task)}, which this probe feeds")
@@ -151,6 +160,11 @@ class _Rule:
 
 def _measure(task: TaskLike) -> str | None:
     return getattr(task, "measure", None)
+
+
+def _likeliest(task: TaskLike) -> bool:
+    """Whether a task is counted by its likeliest choice; of one that is not rendered yet it may be."""
+    return bool(getattr(task, "likeliest", True))
 
 
 def _unknown(where: str, what: str, name: str, known: Sequence[str] | set[str]) -> Defect:

@@ -16,6 +16,7 @@ from unlearn_guard.records.names import (
     MODEL_UTILITY,
     PRIVLEAK,
     SUITE,
+    TIED,
     WEIGHTS,
 )
 from unlearn_guard.records.policy import Limit, Policy, Property
@@ -37,6 +38,7 @@ __all__ = [
     "PRIVLEAK",
     "RATIO_OCTAVES",
     "SUITE",
+    "TIED",
     "TORCH_NAMES",
     "WEIGHTS",
     "Check",

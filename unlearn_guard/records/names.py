@@ -21,3 +21,6 @@ PRIVLEAK = "privleak"
 
 FORGET_QUALITY = "forget_quality"
 """The measures that tasks may feed; each is also the metric's name."""
+
+TIED = "tied"
+"""How many of the items whose likeliest choice is the answer have two that are likeliest."""

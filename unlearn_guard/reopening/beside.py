@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from unlearn_guard.errors import Defect, GuardError, RunDirectoryError
-from unlearn_guard.records import FULL, RATIO_OCTAVES, WEIGHTS, LayerDrift, Run
+from unlearn_guard.records import FULL, RATIO_OCTAVES, TIED, WEIGHTS, LayerDrift, Run
 from unlearn_guard.runs.directory import ATTRIBUTION
 from unlearn_guard.runs.directory import WEIGHTS as WEIGHTS_FOLDER
 from unlearn_guard.runs.drift_file import NAME, read_drift
@@ -19,6 +19,10 @@ NOT_DERIVED = frozenset(
     }
 )
 """Metrics that no file of a run directory gives again: they are read off models, weights, packed files and items."""
+
+NEWER = frozenset({TIED})
+"""Metrics that earlier versions did not derive: a run without any of one is one of theirs, and a limit on it is then
+unmeasured."""
 
 DIVERGENCES = ("cad", "as_c", "as_nc")
 

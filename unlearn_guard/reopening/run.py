@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 from unlearn_guard.errors import Defect, PolicyError, RunDirectoryError, ScoringError
 from unlearn_guard.judging.thresholds import policy_of, resolve
 from unlearn_guard.records import FULL, TORCH_NAMES, Measurement, Policy, Run, Sample, Task, TaskScore
-from unlearn_guard.reopening.beside import NOT_DERIVED, from_files
+from unlearn_guard.reopening.beside import NEWER, NOT_DERIVED, from_files
 from unlearn_guard.runs import directory as on_disk
 from unlearn_guard.runs.directory import read_samples
 from unlearn_guard.runs.samples import FOLDER
@@ -195,10 +195,11 @@ def _assert_measured(
             made = replace(each, value=value)  # its error and intervals are named, not derived
         defects += _contradictions(f"run.json: measurements.{index}", each, made)
     recorded = {key(each) for each in run.measurements}
+    missing = NEWER - {each.metric for each in run.measurements}
     defects += [
         Defect(where="run.json: measurements", found=f"no {derived[each].name}", expected="all that the answers give")
         for each in derived
-        if each not in recorded
+        if each not in recorded and derived[each].metric not in missing
     ]
     if defects:
         raise _refused(directory, defects)
