@@ -45,6 +45,8 @@ class Bench:
     drift: tuple[LayerDrift, ...] = ()
     home: "Bench | None" = None
     """The bench whose quantized models this one loads, in a dtype of its own."""
+    dose: float = 0.0
+    """The share of base that is put into what is asked in full precision: of a positive control."""
 
     def score(
         self, who: str, intake: Intake, precision: str, tasks: Sequence[Task], artifact: Intake | None = None
@@ -89,6 +91,7 @@ class Bench:
             return {"quantizer": precision, "artifact": artifact.checkpoint.digest}
         maker = quantizer(precision)
         recipe = dict(maker.recipe(linear_shapes(intake.checkpoint.path)))
+        recipe |= {"dose": self.dose, "of": self.base.checkpoint.digest} if self.dose else {}
         return {**recipe, "calibration": self.calibration.digest} if maker.calibrated else recipe
 
     def engine(self) -> dict[str, Any]:
@@ -105,6 +108,10 @@ class Bench:
         made = artifact.checkpoint if artifact else self.quantized(maker, intake)
         with let_go():
             model = maker.load(made, self.placement)
+            if self.dose:
+                from unlearn_guard.residue.mixing import mix
+
+                mix(model, maker.load(self.base.checkpoint, self.placement), self.dose)
             yield model
             del model
 

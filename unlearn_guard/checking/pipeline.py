@@ -17,7 +17,9 @@ from pathlib import Path
 
 from unlearn_guard.checking.bench import Bench
 from unlearn_guard.checking.checkpoints import open_others, open_retrained, open_sealed
+from unlearn_guard.checking.chosen_calibration import chosen_calibration
 from unlearn_guard.checking.deployed_items import assert_same_ids
+from unlearn_guard.checking.dosed import SHARES, mixtures
 from unlearn_guard.checking.erasure import PRECISIONS, Attributed, Erasure
 from unlearn_guard.checking.foreign_reference import foreign_reference
 from unlearn_guard.checking.other_dtypes import Elsewhere
@@ -35,22 +37,21 @@ from unlearn_guard.intake import (
     write_release,
 )
 from unlearn_guard.judging.derive import derive
+from unlearn_guard.judging.dosing import doses
 from unlearn_guard.judging.draft import PolicyDraft
 from unlearn_guard.judging.gate import judge
 from unlearn_guard.judging.knowing import unknown
 from unlearn_guard.judging.lint import policy_warnings, suite_warnings
 from unlearn_guard.judging.thresholds import resolve
 from unlearn_guard.processes.chatter import chatter_to
-from unlearn_guard.quantizers.protocol import SHORTEST, Calibration, Placement
+from unlearn_guard.quantizers.protocol import Placement
 from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
-from unlearn_guard.registry import quantizer
 from unlearn_guard.reports.rendering import write_report
 from unlearn_guard.runs.directory import ATTRIBUTION, LOG, WEIGHTS, abandon, clear, write_run
 from unlearn_guard.runs.drift_file import write_drift
 from unlearn_guard.runs.earlier import Earlier, taken
 from unlearn_guard.runs.store import Store, default_root
-from unlearn_guard.scoring.calibration import calibration_texts
 from unlearn_guard.scoring.chat import Chat
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.questions import Rendered
@@ -163,7 +164,7 @@ def _prepare(
         seed=request.seed,
         retrained=retrained.checkpoint.digest if retrained is not None else None,
     )
-    watch.progress.plan(steps + elsewhere.stages(settled.precisions))
+    watch.progress.plan(steps + elsewhere.stages(settled.precisions) + (len(SHARES) if request.doses else 0))
     return Ready(
         candidate=candidate,
         artifacts=artifacts,
@@ -202,6 +203,7 @@ def _measure(
     gaps = ready.elsewhere.measure(precisions, ready.artifacts, scores)
     erased = ready.erasure.measure(precisions, ready.artifacts)
     weights = weigh(bench, ready.candidate, precisions, ready.artifacts)
+    dosed = mixtures(bench, ready.candidate) if request.doses else {}
     with watch.stage("judge"):
         derived = derive(
             scores,
@@ -221,6 +223,9 @@ def _measure(
         candidate=ready.candidate.named,
         retrained=ready.retrained.named if ready.retrained is not None else None,
         prompts=bench.rendered.prompts(bench.tokenizer),
+        doses=doses(
+            scores, dosed, base=base.digest, candidate=candidate.digest, seed=request.seed, retrained=never_saw
+        ),
         tasks=bench.rendered.records,
         measurements=measurements,
         verdict=verdict,
@@ -232,7 +237,8 @@ def _measure(
         notes=(*ready.notes, *bench.notes, *bench.store.warnings, *unknown_tasks),
         warnings=_warnings(ready.policy, bench.rendered, complete=complete),
     )
-    return run, (*scores, *ready.elsewhere.scores), tuple(ready.erasure.attributed)
+    control = tuple(each for scored in dosed.values() for each in scored)
+    return run, (*scores, *ready.elsewhere.scores, *control), tuple(ready.erasure.attributed)
 
 
 def _warnings(policy: Policy, rendered: Rendered, *, complete: bool) -> tuple[str, ...]:
@@ -254,7 +260,7 @@ def _retrained_scores(bench: Bench, retrained: Intake | None) -> tuple[TaskScore
 
 def _bench(request: Request, settled: Settled, rendered: Rendered, base: Intake, watch: Stopwatch) -> Bench:
     device = choose_device(request.device)
-    calibration, notes = _calibration(settled, rendered, base)
+    calibration, notes = chosen_calibration(settled, rendered, base)
     return Bench(
         rendered=rendered,
         base=base,
@@ -265,22 +271,6 @@ def _bench(request: Request, settled: Settled, rendered: Rendered, base: Intake,
         watch=watch,
         notes=notes,
     )
-
-
-def _calibration(settled: Settled, rendered: Rendered, base: Intake) -> tuple[Calibration, list[str]]:
-    """The texts that every data-driven quantizer of this run looks at, and what to say of those it does not."""
-    if not any(quantizer(name).calibrated for name in settled.precisions):
-        return Calibration(texts=()), []
-    tokenizer = open_tokenizer(base.checkpoint.path)
-    chosen = calibration_texts(
-        rendered,
-        rendered.suite.calibration_samples,
-        length=lambda text: len(tokenizer(text)["input_ids"]),
-        shortest=SHORTEST,
-    )
-    used, over = len(chosen.texts), chosen.passed_over
-    note = f"calibration: {used} texts used, {over} passed over with fewer than {SHORTEST} tokens"
-    return Calibration(texts=chosen.texts), [note]
 
 
 def _scores(

@@ -48,6 +48,7 @@ class Request:
     retrained: str | None = None
     apply_chat_template: bool = False
     dtype_items: int | None = DTYPE_ITEMS  # None: every item
+    doses: bool = False  # also ask the candidate with a little of base put back
 
     @property
     def policy(self) -> str:

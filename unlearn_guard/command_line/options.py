@@ -140,6 +140,9 @@ measuring = _together(
     batch_size,
     limit,
     seed,
+    click.option(
+        "--doses", is_flag=True, help="Also: how little of base, put back into the candidate, this gate would catch."
+    ),
     click.option("--quiet", is_flag=True, help="No progress; the verdict still prints."),
     verbosity,
 )

@@ -5,6 +5,7 @@ measurement; a `Check` puts the two together and a `Verdict` is all the checks. 
 refuse what cannot be true. Import every one of them from here.
 """
 
+from unlearn_guard.records.doses import Certificate, Dose, certificate
 from unlearn_guard.records.doubt import Doubt, doubt
 from unlearn_guard.records.measurement import Interval, Measurement
 from unlearn_guard.records.model import TORCH_NAMES, Checkpoint, Span, StoredTensor
@@ -41,8 +42,10 @@ __all__ = [
     "TIED",
     "TORCH_NAMES",
     "WEIGHTS",
+    "Certificate",
     "Check",
     "Checkpoint",
+    "Dose",
     "Doubt",
     "EdgeScores",
     "Environment",
@@ -67,5 +70,6 @@ __all__ = [
     "Trial",
     "Trials",
     "Verdict",
+    "certificate",
     "doubt",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from unlearn_guard.records.doses import Dose
 from unlearn_guard.records.measurement import Measurement
 from unlearn_guard.records.model import Checkpoint
 from unlearn_guard.records.policy import Policy
@@ -43,6 +44,7 @@ class Run:
     """A finished check: what run.json holds, and all that a report may show.
 
     `notes` are what happened, `warnings` what the policy or the suite cannot tell whatever happens (`judging.lint`).
+    `doses` are the candidate with a little of base put back, where that was asked (`--doses`).
     """
 
     suite: str
@@ -61,3 +63,4 @@ class Run:
     warnings: tuple[str, ...] = field(default=())
     retrained: Checkpoint | None = None
     prompts: tuple[Prompt, ...] = ()
+    doses: tuple[Dose, ...] = ()

@@ -15,6 +15,7 @@ from unlearn_guard.errors import Defect, PolicyError, RunDirectoryError, Scoring
 from unlearn_guard.judging.thresholds import policy_of, resolve
 from unlearn_guard.records import FULL, TORCH_NAMES, Measurement, Policy, Run, Sample, Task, TaskScore
 from unlearn_guard.reopening.beside import NEWER, NOT_DERIVED, from_files
+from unlearn_guard.reopening.dosed import dose_defects, is_dosed
 from unlearn_guard.runs import directory as on_disk
 from unlearn_guard.runs.directory import read_samples
 from unlearn_guard.runs.samples import FOLDER
@@ -178,7 +179,7 @@ def _assert_measured(
     """Refuse measurements that what lies beside run.json contradicts; say which it neither gives nor contradicts."""
     from unlearn_guard.judging.again import from_answers, key
 
-    scores, elsewhere = _scores(directory, run, answers)
+    scores, elsewhere = _scores(directory, run, {of: each for of, each in answers.items() if not is_dosed(of)})
     try:
         again = from_answers(run, scores, elsewhere, read=read)
     except ScoringError as error:
@@ -201,6 +202,7 @@ def _assert_measured(
         for each in derived
         if each not in recorded and derived[each].metric not in missing
     ]
+    defects += dose_defects(run, scores, answers)
     if defects:
         raise _refused(directory, defects)
     return _on_its_word(run, again.taken)

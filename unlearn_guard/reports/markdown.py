@@ -7,7 +7,7 @@ and names stand in code, where GitHub looks for no mentions.
 from collections.abc import Iterator, Sequence
 
 from unlearn_guard.records import FULL, Check, Outcome, Role
-from unlearn_guard.reports import wording
+from unlearn_guard.reports import positive_control, wording
 from unlearn_guard.reports.evidence import Evidence
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
 
@@ -24,6 +24,8 @@ def markdown(evidence: Evidence, *, limit: int = LIMIT) -> str:
     word = {"passed": "✓ Passed", "failed": "✕ Failed"}.get(run.verdict.word, "? Not established")
     text = _Text(limit, pointer=f"Cut here; all of it is in report.html of {code(evidence.directory)}.")
     text.add(f"## {word}\n\n{prose(sentence(run))}\n\n{prose(wording.headline(run))}\n\n")
+    if (control := positive_control.line(run)) is not None:
+        text.add(f"{prose(control)}\n\n")
     text.table(("", "property", "limits held"), _properties(evidence))
     if open_:
         text.add("### What did not hold\n\n")

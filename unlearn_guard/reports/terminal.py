@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unlearn_guard.records import Check, Outcome, Run
-from unlearn_guard.reports import wording
+from unlearn_guard.reports import positive_control, wording
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
 from unlearn_guard.reports.steps import Step, steps
 
@@ -50,6 +50,8 @@ def render(
         console.print(Text(f"Warning: {wording.plain(warning)}", style="#a07800"))
     for note in run.notes:
         console.print(Text(f"Note: {wording.plain(note)}"))
+    if (control := positive_control.line(run)) is not None:
+        console.print(Text(control))
     console.print(_headline(run))
     if directory is not None:
         console.print(Text(f"Report: {wording.plain(str(directory / REPORT))}"), soft_wrap=True)

@@ -13,6 +13,7 @@ from unlearn_guard.records import (
     CORRECTED,
     Check,
     Checkpoint,
+    Dose,
     Environment,
     Limit,
     Measurement,
@@ -23,6 +24,7 @@ from unlearn_guard.records import (
     Stage,
     Task,
     Verdict,
+    certificate,
     doubt,
 )
 
@@ -64,7 +66,14 @@ def encode(run: Run) -> dict[str, Any]:
         "warnings": list(run.warnings),
         "retrained": _checkpoint(run.retrained) if run.retrained is not None else None,
         "prompts": [asdict(prompt) for prompt in run.prompts],
+        "doses": [asdict(dose) for dose in run.doses],
+        "certificate": _certificate(run.doses, run.policy.limits),
     }
+
+
+def _certificate(doses: tuple[Dose, ...], limits: tuple[Limit, ...]) -> dict[str, Any] | None:
+    found = certificate(doses, limits)
+    return None if found is None else {"share": found.share, "limits": list(found.limits), "asked": list(found.asked)}
 
 
 def _checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -165,6 +174,8 @@ class _RunFile(_Model):
     files: dict[str, _File]
     retrained: Checkpoint | None = None
     prompts: tuple[Prompt, ...] = ()
+    doses: tuple[Dose, ...] = ()
+    certificate: dict[str, Any] | None = None
 
 
 def decode(data: bytes) -> tuple[Run, dict[str, str]]:
@@ -216,6 +227,7 @@ def _run(file: _RunFile, verdict: Verdict) -> Run:
         warnings=file.warnings,
         retrained=file.retrained,
         prompts=file.prompts,
+        doses=file.doses,
     )
 
 
@@ -266,6 +278,9 @@ def _verdict_differences(file: _RunFile, verdict: Verdict) -> list[tuple[str, st
         problems.append(("verdict", f"says {file.verdict!r}, but the checks say {verdict.word!r}"))
     if file.limit is not None and file.complete:
         problems.append(("complete", f"says true, but only {file.limit} items of each task were asked"))
+    certified = _certificate(file.doses, tuple(check.limit for check in verdict.checks))
+    if file.certificate != certified:
+        problems.append(("certificate", f"says {file.certificate!r}, but doses and limits say {certified!r}"))
     return problems
 
 

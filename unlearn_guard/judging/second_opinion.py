@@ -1,0 +1,58 @@
+"""What the other of the two shipped policies says of the same measurements: `paper` beside `release`, and the reverse.
+
+It decides nothing. A limit on something that this run did not measure is not established, and says what is missing.
+"""
+
+from dataclasses import dataclass
+
+from unlearn_guard.errors import PolicyError
+from unlearn_guard.judging.gate import judge
+from unlearn_guard.judging.rejudge import SHIPPED_PRECISIONS
+from unlearn_guard.judging.thresholds import DEFAULT, read_policy, resolve
+from unlearn_guard.records import Outcome, Run, Verdict
+
+RELEASE = "release"
+"""The policy for a real release, which asks intervals; `paper` compares points."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondOpinion:
+    """The policy's name and its verdict; None where it does not fit the suite, and `misfit` says why."""
+
+    policy: str
+    verdict: Verdict | None
+    misfit: str = ""
+
+    def ids(self, outcome: Outcome) -> tuple[str, ...]:
+        """The limits that came out so, in the policy's order."""
+        checks = self.verdict.checks if self.verdict is not None else ()
+        return tuple(check.id for check in checks if check.outcome is outcome)
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """What was not measured, each once: a metric, or a metric at the precisions that are missing."""
+        checks = self.verdict.checks if self.verdict is not None else ()
+        missing: dict[str, dict[str, None]] = {}
+        asked: dict[str, set[str]] = {}
+        for check in checks:
+            limit = check.limit
+            asked.setdefault(limit.metric, set()).add(limit.precision)
+            if check.outcome is Outcome.UNMEASURED:
+                missing.setdefault(limit.metric, {})[limit.precision] = None
+        return tuple(
+            metric if set(where) == asked[metric] else f"{metric} at {', '.join(where)}"
+            for metric, where in missing.items()
+        )
+
+
+def second_opinion(run: Run) -> SecondOpinion:
+    """By `paper` where the run was judged by `release`, else by `release`."""
+    drafts = {name: read_policy(name) for name in (DEFAULT, RELEASE)}
+    name = DEFAULT if run.policy.digest == drafts[RELEASE].digest else RELEASE
+    precisions = dict.fromkeys([*SHIPPED_PRECISIONS, *(each.precision for each in run.measurements)])
+    try:
+        limits = resolve(drafts[name], run.tasks, precisions).limits
+    except PolicyError as error:
+        return SecondOpinion(policy=name, verdict=None, misfit=error.defects[0].found if error.defects else str(error))
+    verdict = judge(limits, run.measurements, candidate=run.candidate.digest, complete=run.verdict.complete)
+    return SecondOpinion(policy=name, verdict=verdict)
