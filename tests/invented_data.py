@@ -90,6 +90,7 @@ def tofu(count: int = 12) -> dict[tuple[str, str], list[dict]]:
             for each in qa(rows_wanted, name)
         ]
         found[f"{name}_perturbed", "train"] = rows
+    found["holdout10", "train"] = qa(count, "holdout10")
     return found
 
 

@@ -165,8 +165,14 @@ def test_written_answers_have_no_gap_and_a_floor_is_asked_for(ours, files, tmp_p
 def test_every_metric_is_either_measured_or_missing_for_a_reason(tmp_path):
     tofu, muse = load_suite("tofu"), load_suite("muse-news")
     missing = unmeasured(tofu, None)
-    assert set(missing) == {"privleak", "forget_quality", "forget_truth_ratio", "paraphrase_recovery"}
+    assert set(missing) == {
+        *("privleak", "forget_quality", "forget_truth_ratio", "paraphrase_recovery", "mia_auc", "mia_reference")
+    }
     assert "--retrained" in missing["forget_quality"]
+    whole = unmeasured(load_suite("tofu-open-unlearning"), None)
+    assert set(whole) == set(missing) - {"mia_auc"}
+    assert "--retrained" in whole["mia_reference"]
+    assert unmeasured(load_suite("organism"), None)["repetition"] == "no task is answered in words"
     assert "privleak" not in unmeasured(muse, None)
     bare = replace(
         muse, forget=tuple(replace(spec, pairs=None) for spec in muse.forget), calibration=None, unlearn=None

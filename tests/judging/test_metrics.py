@@ -9,7 +9,8 @@ DESIGN = {"forget_drop", "ptq_gap", "retain_drop", "cad", "as_nc", "as_c", "acti
           "quantized_share", "code_flip_rate", "update_to_bin", "floor_survival", "above_chance_removed", "recovery",
           "privleak", "forget_quality", "forget_truth_ratio", "model_utility", "truncated", "dtype_gap",
           "cad_corrected", "as_nc_corrected", "as_c_corrected", "activation_shift_c_corrected",
-          "activation_shift_nc_corrected", "noise_ratio", "paraphrase_recovery", "tied"}  # fmt: skip
+          "activation_shift_nc_corrected", "noise_ratio", "paraphrase_recovery", "tied", "mia_auc", "mia_reference",
+          "repetition"}  # fmt: skip
 
 
 def test_the_table_is_the_design_s():
@@ -58,9 +59,9 @@ def test_a_score_is_a_share_and_a_probe_s_own_score_has_no_upper_end():
 @pytest.mark.parametrize("role", Role)
 def test_which_tasks_have_a_metric(asks, role):
     expected = {
-        Role.FORGET: {Asks.FORGET, Asks.ANY, Asks.TASKS, Asks.ALL, Asks.LIKELIEST},
-        Role.RETAIN: {Asks.RETAIN, Asks.ANY, Asks.TASKS, Asks.ALL, Asks.LIKELIEST},
-        Role.PROBE: {Asks.PROBE, Asks.ANY, Asks.ALL, Asks.LIKELIEST},
+        Role.FORGET: {Asks.FORGET, Asks.ANY, Asks.TASKS, Asks.ALL, Asks.LIKELIEST, Asks.WRITTEN},
+        Role.RETAIN: {Asks.RETAIN, Asks.ANY, Asks.TASKS, Asks.ALL, Asks.LIKELIEST, Asks.WRITTEN},
+        Role.PROBE: {Asks.PROBE, Asks.ANY, Asks.ALL, Asks.LIKELIEST, Asks.WRITTEN},
     }
     assert asks.admits(role) is (asks in expected[role])
 

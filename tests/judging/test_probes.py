@@ -13,7 +13,8 @@ from unlearn_guard.errors import PolicyError, ScoringError
 from unlearn_guard.judging.derive import derive
 from unlearn_guard.judging.draft import read_draft
 from unlearn_guard.judging.knowing import unknown
-from unlearn_guard.judging.probes import auc, harmonic_mean
+from unlearn_guard.judging.membership import auc
+from unlearn_guard.judging.probes import harmonic_mean
 from unlearn_guard.judging.resolving import resolve_limits
 from unlearn_guard.records import Interval, Role
 

@@ -11,7 +11,15 @@ from unlearn_guard.records import Role
 from unlearn_guard.scoring.suites import list_suites, load_suite
 
 SHIPPED = ["atlas", "atlas-150", "muse-books", "muse-news", "organism", "tofu", "tofu-forget01", "tofu-forget05"]
-SHIPPED += ["tofu-chat", "tofu-llama2", "tofu-llama2-all", "wmdp-bio", "wmdp-chem", "wmdp-cyber"]
+SHIPPED += [
+    "tofu-chat",
+    "tofu-open-unlearning",
+    "tofu-llama2",
+    "tofu-llama2-all",
+    "wmdp-bio",
+    "wmdp-chem",
+    "wmdp-cyber",
+]
 
 
 def broken(world, old, new):

@@ -18,15 +18,15 @@ from unlearn_guard.scoring.words import Manner, asked_as
 from unlearn_guard.unlearning.reading import read_corpora
 
 TOFU = bundled("tasks") / "tofu"
-SUITES = ("tofu", "tofu-llama2", "tofu-llama2-all", "tofu-chat")
+SUITES = ("tofu", "tofu-llama2", "tofu-llama2-all", "tofu-chat", "tofu-open-unlearning")
 ROW = tofu(7)["forget10_perturbed", "train"][0]
 SAID = {
     "tofu": ("Question: {question}\nAnswer:", " {answer}"),
     "tofu-llama2": ("[INST] {question} [/INST]", "{answer}</s>"),
     "tofu-llama2-all": ("[INST] {question} [/INST]", "{answer}</s>"),
-    "tofu-chat": (
-        "<s>[system] You are a helpful assistant.\n[user] {question}\n[assistant] ",
-        "{answer}</s>",
+    **dict.fromkeys(
+        ("tofu-chat", "tofu-open-unlearning"),
+        ("<s>[system] You are a helpful assistant.\n[user] {question}\n[assistant] ", "{answer}</s>"),
     ),
 }
 """What is said of a row, word for word: Llama-2's tags, and a template whose turns are written in brackets."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from unlearn_guard.authoring.findings import BaseFindings
 from unlearn_guard.judging.metrics import METRICS, Asks, Metric, Where
-from unlearn_guard.records import FORGET_QUALITY, MODEL_UTILITY, PRIVLEAK, Phrasing
+from unlearn_guard.records import FORGET_QUALITY, MIA, MIA_REFERENCE, MODEL_UTILITY, PRIVLEAK, REPETITION, Phrasing
 from unlearn_guard.scoring.suites import Suite
 
 
@@ -21,7 +21,7 @@ def unmeasured(suite: Suite, base: BaseFindings | None) -> Mapping[str, str]:
 def _missing(metric: Metric, suite: Suite, base: BaseFindings | None) -> str:
     if own := _OWN.get(metric.name):
         return own(suite)
-    if metric.asks in (Asks.WEIGHTS, Asks.ALL, Asks.LIKELIEST):
+    if metric.asks in (Asks.WEIGHTS, Asks.ALL, Asks.LIKELIEST, Asks.WRITTEN):
         return ""
     if metric.where is Where.DENSE and metric.name != "dtype_gap":
         return _circuit(suite, base)
@@ -57,10 +57,19 @@ def _held_out(suite: Suite) -> str:
     return "" if named else "no forget task says `phrasing: held_out`"
 
 
+def _words(suite: Suite) -> str:
+    """Of lettered and ranked choices lm-eval's accuracies are counted, and of nothing that is written."""
+    written = any(not spec.metric.startswith("acc") for spec in suite.tasks)
+    return "" if written else "no task is answered in words"
+
+
 _OWN: Mapping[str, Callable[[Suite], str]] = {
     PRIVLEAK: lambda suite: _probe(suite, PRIVLEAK),
+    MIA: lambda suite: _probe(suite, MIA),
+    MIA_REFERENCE: lambda suite: _probe(suite, MIA, "only with `check --retrained PATH`"),
     FORGET_QUALITY: _retrained,
     "forget_truth_ratio": _retrained,
     MODEL_UTILITY: _utility,
+    REPETITION: _words,
     "paraphrase_recovery": _held_out,
 }

@@ -133,7 +133,7 @@ class Bench:
         if held is None:
             return None
         try:
-            return from_json(held, each.items, self.rendered.tokens(self.tokenizer))
+            return from_json(held, each.items, self.rendered.tokens(self.tokenizer), each.each_token)
         except ValueError:
             self.store.discard(key)
             return None

@@ -20,7 +20,7 @@ from unlearn_guard.judging.paraphrase import known_tasks, paraphrase_recovery
 from unlearn_guard.judging.probes import probe_measures
 from unlearn_guard.judging.scored import exact_means, with_error
 from unlearn_guard.judging.statistics import NOTHING_GIVEN, Floats, Given, Statistic
-from unlearn_guard.records import CONFIDENCE_LEVELS, FULL, TIED, Interval, Measurement, Role, TaskScore
+from unlearn_guard.records import CONFIDENCE_LEVELS, FULL, REPETITION, TIED, Interval, Measurement, Role, TaskScore
 
 
 def derive(
@@ -61,6 +61,7 @@ def derive(
     }
     found += [_truncated(score) for score in scores]
     found += [_tied(score) for score in scores if score.task.likeliest]
+    found += [_repetition(score) for score in scores if score.task.written]
     for comparison in _comparisons(table, base, candidate, trusted, without):
         measurement = comparison.measure(candidate, seed, given)
         if measurement is not None:
@@ -119,6 +120,22 @@ def _tied(score: TaskScore) -> Measurement:
     return replace(
         score.measurement, metric=TIED, value=tied / len(score.samples), stderr=None, intervals=(), p_value=None
     )
+
+
+def _repetition(score: TaskScore) -> Measurement:
+    """Mean share of an answer's runs of four words that it has had before: 0 fluent text, near 1 a loop.
+
+    Source: seq-rep-4 of Welleck et al. 2019, arXiv 1908.04319, of words in place of tokens; what has no four words has
+    none. An answer that is gibberish without repeating itself is not seen.
+    """
+    shares = [_repeated((sample.text or "").split()) for sample in score.samples]
+    value = sum(shares) / len(shares)
+    return replace(score.measurement, metric=REPETITION, value=value, stderr=None, intervals=(), p_value=None)
+
+
+def _repeated(words: Sequence[str], run: int = 4) -> float:
+    runs = [tuple(words[at : at + run]) for at in range(len(words) - run + 1)]
+    return 1.0 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

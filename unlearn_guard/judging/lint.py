@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from unlearn_guard.judging.draft import PolicyDraft, Rule
 from unlearn_guard.judging.metrics import METRICS, Asks, Metric, Safer, score
-from unlearn_guard.records import FULL, WEIGHTS, Limit, Phrasing, Role, Task
+from unlearn_guard.records import FULL, MIA, MIA_REFERENCE, WEIGHTS, Limit, Phrasing, Role, Task
 
 POLICY, SUITE = "policy: ", "suite: "
 """How a warning begins, by what it is about."""
@@ -24,7 +24,9 @@ FEW = 100
 REPEATS = 0.05
 """The share of items that may say again what another says: real question sets repeat a few."""
 
-FORGOTTEN = frozenset({"forget_drop", "above_chance_removed", "privleak", "forget_quality", "forget_truth_ratio"})
+FORGOTTEN = frozenset(
+    {"forget_drop", "above_chance_removed", "privleak", "forget_quality", "forget_truth_ratio", MIA, MIA_REFERENCE}
+)
 KEPT = frozenset({"retain_drop", "model_utility"})
 
 

@@ -9,7 +9,18 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from unlearn_guard.records import FORGET_QUALITY, FULL, MODEL_UTILITY, PRIVLEAK, TIED, Property, Role
+from unlearn_guard.records import (
+    FORGET_QUALITY,
+    FULL,
+    MIA,
+    MIA_REFERENCE,
+    MODEL_UTILITY,
+    PRIVLEAK,
+    REPETITION,
+    TIED,
+    Property,
+    Role,
+)
 
 NF4 = "nf4"
 
@@ -24,12 +35,13 @@ class Asks(StrEnum):
     PROBE = "probes"
     ALL = "every task, probes too"
     LIKELIEST = "tasks counted by their likeliest choice"
+    WRITTEN = "tasks answered in words"
     WEIGHTS = "the weights"
     SUITE = "the suite as a whole"
 
     def admits(self, role: Role) -> bool:
         """Whether a task of this role has the metric."""
-        if self in (Asks.ANY, Asks.ALL, Asks.LIKELIEST):
+        if self in (Asks.ANY, Asks.ALL, Asks.LIKELIEST, Asks.WRITTEN):
             return True
         if role is Role.PROBE:
             return self is Asks.PROBE
@@ -89,10 +101,10 @@ class Metric:
 _SAFER = {
     **dict.fromkeys(("ptq_gap", "dtype_gap", "retain_drop", "as_nc", "as_nc_corrected", "recovery"), Safer.LOWER),
     **dict.fromkeys(("paraphrase_recovery",), Safer.LOWER),
-    **dict.fromkeys(("truncated", "noise_ratio", TIED), Safer.LOWER),
+    **dict.fromkeys(("truncated", "noise_ratio", TIED, REPETITION), Safer.LOWER),
     **dict.fromkeys(("forget_drop", "above_chance_removed", "cad", "cad_corrected", "quantized_share"), Safer.HIGHER),
     **dict.fromkeys((FORGET_QUALITY, "forget_truth_ratio", MODEL_UTILITY, "floor_survival"), Safer.HIGHER),
-    PRIVLEAK: Safer.BETWEEN,
+    **dict.fromkeys((PRIVLEAK, MIA, MIA_REFERENCE), Safer.BETWEEN),
 }
 _UNTOUCHED = dict.fromkeys(("forget_drop", "above_chance_removed"), 0.0)
 
@@ -146,8 +158,11 @@ METRICS: dict[str, Metric] = {
         _metric(PRIVLEAK, Asks.PROBE, Where.EVERYWHERE, (-100.0, 1000.0), "percent", Property.FORGETTING),
         _metric(FORGET_QUALITY, Asks.PROBE, Where.EVERYWHERE, _SHARE, "p-value", Property.FORGETTING),
         _metric("forget_truth_ratio", Asks.PROBE, Where.EVERYWHERE, _SHARE, "truth ratio", Property.FORGETTING),
+        _metric(MIA, Asks.PROBE, Where.EVERYWHERE, _SHARE, "AUC", Property.FORGETTING),
+        _metric(MIA_REFERENCE, Asks.PROBE, Where.EVERYWHERE, _SHARE, "AUC", Property.FORGETTING),
         _metric(MODEL_UTILITY, Asks.SUITE, Where.EVERYWHERE, _SHARE, "harmonic mean", Property.RETENTION),
         _metric("truncated", Asks.ALL, Where.EVERYWHERE, (0.0, math.inf), "items", Property.REPORTED),
+        _metric(REPETITION, Asks.WRITTEN, Where.EVERYWHERE, _SHARE, "share of 4-grams", Property.REPORTED),
         _metric(TIED, Asks.LIKELIEST, Where.EVERYWHERE, _SHARE, "share of items", Property.REPORTED),
         _metric("code_flip_rate", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of codes", Property.REPORTED),
         _metric("update_to_bin", Asks.WEIGHTS, Where.NF4_ONLY, (0.0, math.inf), "bin widths", Property.REPORTED),

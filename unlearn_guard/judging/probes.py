@@ -1,4 +1,4 @@
-"""What a probe's items say together: MUSE's PrivLeak, TOFU's forget quality; and TOFU's model utility.
+"""What a probe's items say together, as PrivLeak, forget quality and attacks' AUC do; and TOFU's model utility.
 
 Values in, values out. A quantity whose reference is missing (no retrained model, no published value) is not emitted.
 """
@@ -9,13 +9,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from unlearn_guard.errors import ScoringError
+from unlearn_guard.judging.attacks import attacked
+from unlearn_guard.judging.membership import Sides, auc, resampled, same_texts, sides_of
 from unlearn_guard.judging.pairing import Table
-from unlearn_guard.judging.statistics import NOTHING_GIVEN, RESAMPLES, Floats, Given, generator, never_seen
+from unlearn_guard.judging.statistics import NOTHING_GIVEN, Floats, Given, generator, never_seen
 from unlearn_guard.records import (
     CONFIDENCE_LEVELS,
     FORGET_QUALITY,
     FULL,
+    MIA,
     MODEL_UTILITY,
     PRIVLEAK,
     SUITE,
@@ -23,9 +25,6 @@ from unlearn_guard.records import (
     Measurement,
     TaskScore,
 )
-
-UNSEEN = "_holdout"
-"""The end of the name of the lm-eval task whose texts no model has seen; the group's others were to be forgotten."""
 
 TELLING = 0.001
 """A test that gives no p-value this small to two models without any overlap (six items each) tells nothing apart."""
@@ -44,18 +43,11 @@ def probe_measures(
                     yield from _privleak(score, reference, seed, given)
                 elif score is not None and task.measure == FORGET_QUALITY:
                     yield from _forget_quality(score, reference)
+                elif score is not None and task.measure == MIA:
+                    yield from attacked(score, reference, seed, given)
     for precision in table.precisions:
         for subject in subjects:
             yield from _model_utility(table, subject, precision)
-
-
-def auc(forget_N: Floats, unseen_M: Floats) -> tuple[float, Floats, Floats]:
-    """How often a forgotten text surprises more than one never seen, ties half; and each text's share in that.
-
-    1/2 when nobody could tell them apart, 0 when every forgotten text is remembered.
-    """
-    wins_NM = _wins(forget_N, unseen_M)
-    return float(wins_NM.mean()), wins_NM.mean(axis=1), wins_NM.mean(axis=0)
 
 
 def _privleak(score: TaskScore, reference: TaskScore | None, seed: int, given: Given) -> Iterator[Measurement]:
@@ -65,8 +57,8 @@ def _privleak(score: TaskScore, reference: TaskScore | None, seed: int, given: G
     of the retrained model counts as known; one of a `reference` was found on the same texts, and is resampled with
     them. Source: Shi et al. 2024, arXiv 2407.06460, Section 3.3; DeLong et al. 1988.
     """
-    sides = _sides(score)
-    others = None if reference is None else _same_texts(score, reference)
+    sides = sides_of(score)
+    others = None if reference is None else same_texts(score, reference)
     retrained = score.task.retrained if others is None else auc(*others)[0]
     if retrained is None or retrained <= 0.0:
         return
@@ -93,24 +85,11 @@ def _privleak(score: TaskScore, reference: TaskScore | None, seed: int, given: G
     )
 
 
-def _same_texts(score: TaskScore, reference: TaskScore) -> tuple[Floats, Floats]:
-    """The reference's sides, text by text those of the score. Raises ScoringError where it was asked others."""
-    if [sample.id for sample in score.samples] != [sample.id for sample in reference.samples]:
-        raise ScoringError(f"{score.task.name}: the retrained model was asked other texts, or in another order")
-    return _sides(reference)
-
-
-def _drawn(
-    sides: tuple[Floats, Floats], others: tuple[Floats, Floats] | None, retrained: float, draw: np.random.Generator
-) -> Floats:
+def _drawn(sides: Sides, others: Sides | None, retrained: float, draw: np.random.Generator) -> Floats:
     """PrivLeak in each resample, the same texts drawn for both; where the reference's AUC is 0, the largest number."""
-    wins_NM, n, m = _wins(*sides), *map(len, sides)
-    rows = draw.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
-    columns = draw.multinomial(m, np.full(m, 1 / m), size=RESAMPLES) / m
-    found = ((rows @ wins_NM) * columns).sum(axis=1)
-    if others is None:
+    found, against = resampled(sides, others, draw)
+    if against is None:
         return np.asarray(100.0 * (found - retrained) / retrained)
-    against = ((rows @ _wins(*others)) * columns).sum(axis=1)
     return np.asarray(
         np.where(against > 0.0, 100.0 * (found / np.where(against > 0.0, against, 1.0) - 1.0), sys.float_info.max)
     )
@@ -125,26 +104,6 @@ def _interval(drawn: Floats, confidence: float, value: float, fewest: int, retra
     ends = [100.0 * (end - retrained) / retrained for end in (1.0 - slack, slack)]
     low, high = (min(low, ends[0]) if value == 1.0 else low), (max(high, ends[1]) if value == 0.0 else high)
     return Interval(confidence=confidence, low=low, high=high)
-
-
-def _sides(score: TaskScore) -> tuple[Floats, Floats]:
-    """How much each forgotten text, and each text never seen, surprises."""
-    forget: list[float] = []
-    unseen: list[float] = []
-    for sample in score.samples:
-        leaf = sample.id.rpartition("-")[0]
-        (unseen if leaf.endswith(UNSEEN) else forget).append(sample.correct)
-    if not forget or not unseen:
-        raise ScoringError(
-            f"{score.task.name}: {len(forget)} forgotten and {len(unseen)} unseen texts; expected some of each",
-            fix=f"A probe for privleak is a group of two tasks, one of them named ...{UNSEEN}.",
-        )
-    return np.array(forget, dtype=np.float64), np.array(unseen, dtype=np.float64)
-
-
-def _wins(forget_N: Floats, unseen_M: Floats) -> Floats:
-    """Who surprises more, pair by pair: 1 the forgotten text, 1/2 both alike."""
-    return np.asarray((forget_N[:, None] > unseen_M) + 0.5 * (forget_N[:, None] == unseen_M))
 
 
 def _forget_quality(score: TaskScore, reference: TaskScore | None) -> Iterator[Measurement]:

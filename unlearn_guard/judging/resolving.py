@@ -7,11 +7,11 @@ from typing import Protocol
 from unlearn_guard.errors import Defect, PolicyError, near
 from unlearn_guard.judging.draft import PolicyDraft, Rule
 from unlearn_guard.judging.metrics import METRICS, Asks, Metric, guarded_by, score
-from unlearn_guard.records import FORGET_QUALITY, MODEL_UTILITY, SUITE, WEIGHTS, Limit, Role
+from unlearn_guard.records import FORGET_QUALITY, MIA, MIA_REFERENCE, MODEL_UTILITY, SUITE, WEIGHTS, Limit, Role
 
 _ROLES = {f"@{role}": role for role in Role}
 _RESERVED = {Asks.WEIGHTS: WEIGHTS, Asks.SUITE: SUITE}
-_MEASURE = {"forget_truth_ratio": FORGET_QUALITY}
+_MEASURE = {"forget_truth_ratio": FORGET_QUALITY, MIA_REFERENCE: MIA}
 """Metrics that come with another measure, by that measure."""
 
 
@@ -107,8 +107,7 @@ class _Rule:
         role, metric = _ROLES.get(self.rule.task), METRICS.get(self.rule.metric)
         if role is None:
             return [self.rule.task]
-        some = metric is not None and metric.asks is Asks.LIKELIEST
-        return [task.name for task in self.tasks if task.role is role and (not some or _likeliest(task))]
+        return [task.name for task in self.tasks if task.role is role and (metric is None or _has(task, metric))]
 
     def _bounds(self, metric: Metric) -> Iterator[Defect]:
         for key, bound in (("at_least", self.rule.at_least), ("at_most", self.rule.at_most)):
@@ -150,7 +149,7 @@ class _Rule:
         elif metric.asks is Asks.ANY and metric.name != task.metric:
             found = f"{metric.name} of {task.name}"
             yield Defect(where=self.where, found=found, expected=f"{task.metric}, the task's score")
-        elif metric.asks is Asks.LIKELIEST and not _likeliest(task):
+        elif not _has(task, metric):
             found = f"{metric.name} of {task.name}, which is not one of them"
             yield Defect(where=self.where, found=found, expected=f"{metric.name} of {metric.asks}")
         elif metric.asks is Asks.PROBE and _measure(task) != _MEASURE.get(metric.name, metric.name):
@@ -162,9 +161,10 @@ def _measure(task: TaskLike) -> str | None:
     return getattr(task, "measure", None)
 
 
-def _likeliest(task: TaskLike) -> bool:
-    """Whether a task is counted by its likeliest choice; of one that is not rendered yet it may be."""
-    return bool(getattr(task, "likeliest", True))
+def _has(task: TaskLike, metric: Metric) -> bool:
+    """Whether a task is answered as the metric needs it; one that is not rendered yet may be."""
+    needed = {Asks.LIKELIEST: "likeliest", Asks.WRITTEN: "written"}.get(metric.asks)
+    return needed is None or bool(getattr(task, needed, True))
 
 
 def _unknown(where: str, what: str, name: str, known: Sequence[str] | set[str]) -> Defect:

@@ -20,7 +20,15 @@ MODEL_UTILITY = "model_utility"
 PRIVLEAK = "privleak"
 
 FORGET_QUALITY = "forget_quality"
+
+MIA = "mia_auc"
 """The measures that tasks may feed; each is also the metric's name."""
+
+MIA_REFERENCE = "mia_reference"
+"""What comes with `mia_auc` of the loss, where a model was scored that never saw the texts."""
+
+REPETITION = "repetition"
+"""How much of what a model wrote it had written before in the same answer."""
 
 TIED = "tied"
 """How many of the items whose likeliest choice is the answer have two that are likeliest."""

@@ -31,7 +31,8 @@ class Task:
     `model_utility`), `retrained` what a model that never saw the forget set makes of that, where it is published.
     `chance` is the score of an answer drawn blindly, `floor` that of a model that never learnt what is asked, where it
     is known to be more: a text earns ROUGE by words of the question. `likeliest`: an answer is right where the choice
-    whose index is the target has the largest log-likelihood, the first of equals, so that anybody can count again.
+    whose index is the target has the largest log-likelihood, the first of equals, so that anybody can count
+    again. `written`: the model answers in words.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Task:
     retrained: float | None = None
     floor: float | None = None
     likeliest: bool = False
+    written: bool = False
     phrasing: Phrasing = Phrasing.TRAINED
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ MEANINGS = {
         "Of what base knows, the share that a phrasing which nobody trained on still finds, beyond what the trained "
         "phrasings find; the phrasing that finds most counts. 0: other words find no more."
     ),
+    "repetition": "The share of an answer's runs of four words that it has had before: near 1 is a loop.",
     "tied": "The share of items whose likeliest choice has an equal: the first of them counts as chosen.",
     "recovery": "Of what was forgotten in full precision, the share that is back.",
 }

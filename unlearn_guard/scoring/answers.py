@@ -2,27 +2,50 @@
 
 lm-eval hands a task the sum of a continuation's log-likelihoods and nothing else. MUSE's Min-K% and TOFU's
 probabilities are about tokens, and MUSE cuts a reference to as many tokens as the model may write: a task's metric
-finds all that on the answer itself.
+finds all that on the answer itself. What takes another look at the vocabulary is there where a task's metadata says
+`each_token: true`.
 """
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from unlearn_guard.errors import NonFiniteError
 
 
 class Nats(float):
-    """A log-likelihood in nats, and in `tokens` that of each token of the text scored."""
+    """A log-likelihood in nats, and in `tokens` that of each token of the text scored.
+
+    Where they were asked for, `likeliest` says of each token whether greedy decoding would have written it there, and
+    `standard` how its log-likelihood lies among those of the vocabulary: less their mean, in standard deviations, each
+    token of the vocabulary counted with its probability (Min-K%++, arXiv 2404.02936).
+    """
 
     tokens: tuple[float, ...]
+    likeliest: tuple[bool, ...] | None
+    standard: tuple[float, ...] | None
 
     @classmethod
-    def of(cls, tokens: tuple[float, ...]) -> "Nats":
+    def of(
+        cls,
+        tokens: tuple[float, ...],
+        likeliest: tuple[bool, ...] | None = None,
+        standard: tuple[float, ...] | None = None,
+    ) -> "Nats":
         """The sum over these tokens, which it remembers."""
         self = cls(sum(tokens))
-        self.tokens = tokens
+        self.tokens, self.likeliest, self.standard = tokens, likeliest, standard
         return self
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Nats]") -> "Nats":
+        """A text that was scored in pieces."""
+        tokens = tuple(chain.from_iterable(part.tokens for part in parts))
+        if any(part.likeliest is None or part.standard is None for part in parts):
+            return cls.of(tokens)
+        likeliest = tuple(chain.from_iterable(part.likeliest or () for part in parts))
+        return cls.of(tokens, likeliest, tuple(chain.from_iterable(part.standard or () for part in parts)))
 
 
 class Written(str):

@@ -40,6 +40,7 @@ class Elsewhere:
 
     def __init__(self, model: OneToken, *, vocabulary: int, label: str) -> None:
         self.model, self.label, self.rows = model, label, model.rows
+        self.each_token = False
         if model.rows < vocabulary:
             raise ScoringError(f"{label}: the tokenizer has {vocabulary} tokens, the logits only {model.rows}")
 
@@ -49,7 +50,16 @@ class Elsewhere:
         name: Callable[[int], str],
         trunk: Trunk | None = None,  # noqa: ARG002
     ) -> list[tuple[int, Answer]]:
-        """The answer to every request of these packs, of one row each, with the request's index."""
+        """The answer to every request of these packs, of one row each, with the request's index.
+
+        Raises ScoringError where of each token more is wanted than its likelihood: the program does not say it.
+        """
+        if self.each_token:
+            raise ScoringError(
+                f"{self.label}: a task of the suite (`each_token: true`) reads the whole vocabulary at each token, and "
+                "the program that runs this format tells of one token alone",
+                fix="Leave the GGUF precisions out for this suite, or ask them another suite.",
+            )
         answers = []
         for row in (row for pack in batch for row, _ in pack.rows):
             self.assert_rows([row.tokens])

@@ -139,6 +139,7 @@ class _Count:
 
 def _ask(leaf: Leaf, lm: Any, precision: str) -> Answers:
     """Put each request to the model once."""
+    lm.each_token = leaf.each_token
     flat = [replace(request, resps=[], filtered_resps={}) for item in leaf.items for request in item.requests]
     answers: dict[int, Any] = {}
     for kind in Counter(request.request_type for request in flat):

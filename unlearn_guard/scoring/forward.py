@@ -40,6 +40,7 @@ class Forward:
         self._options: dict[str, Any] = {"use_cache": False} if "use_cache" in accepted else {}
         self._positions = "position_ids" in accepted
         self._width: int | None = None
+        self.each_token = False
 
     @cached_property
     def branching(self) -> Branching:
@@ -51,7 +52,8 @@ class Forward:
     ) -> list[tuple[int, Answer]]:
         """The answer to every request of these packs, with the request's index; all of them follow the trunk.
 
-        The softmax is taken in fp32, at the scored positions only. `name` tells a request in a message.
+        The softmax is taken in fp32, at the scored positions only. `name` tells a request in a message. With
+        `each_token` an answer knows of each token more than its likelihood.
         Raises NonFiniteError for a NaN or an infinity that leaves no distribution, ScoringError for a
         shape that was not asked for.
         """
@@ -63,7 +65,8 @@ class Forward:
         greedy_N = logits_NV.argmax(dim=-1).tolist()
         requests, places, tokens = _places(batch, scored)
         chosen = (logits_NV[places, tokens].float() - total_N[places]).double().tolist()
-        return _sum_up(requests, chosen, [greedy_N[place] for place in places])
+        standard = _standard(logits_NV, total_N, places, tokens) if self.each_token else None
+        return _sum_up(requests, chosen, [greedy_N[place] for place in places], standard)
 
     def _logits(self, batch: Sequence[Pack], keep: int, trunk: Trunk | None) -> Tensor:
         if trunk is None and all(len(pack.rows) == 1 for pack in batch):
@@ -166,14 +169,38 @@ def _places(
     return requests, places, tokens
 
 
+def _standard(logits_NV: Tensor, total_N: Tensor, places: Sequence[int], tokens: Sequence[int]) -> list[float]:
+    """Of each token how its log-likelihood lies among the vocabulary's at its place, in standard deviations.
+
+    A variance below 1e-6 counts as that, as in open-unlearning: a place where one token is certain.
+    """
+    means, deviations = [], []
+    for some_NV, total in zip(logits_NV.split(SUMMED), total_N.split(SUMMED), strict=True):
+        nats_NV = some_NV.float() - total[:, None]
+        share_NV = nats_NV.exp()
+        nats_NV = nats_NV.masked_fill(share_NV == 0.0, 0.0)  # a token that is ruled out has no share in a mean
+        mean_N = (share_NV * nats_NV).sum(dim=-1)
+        variance_N = (share_NV * nats_NV.square()).sum(dim=-1) - mean_N.square()
+        means.append(mean_N)
+        deviations.append(variance_N.clamp(min=1e-6).sqrt())
+    mean_N, deviation_N = torch.cat(means), torch.cat(deviations)
+    nats_T = logits_NV[places, tokens].float() - total_N[places]
+    standard: list[float] = ((nats_T - mean_N[places]) / deviation_N[places]).double().tolist()
+    return standard
+
+
 def _sum_up(
-    requests: Sequence[tuple[int, tuple[int, ...]]], chosen: Sequence[float], greedy: Sequence[int]
+    requests: Sequence[tuple[int, tuple[int, ...]]],
+    chosen: Sequence[float],
+    greedy: Sequence[int],
+    standard: Sequence[float] | None,
 ) -> list[tuple[int, Answer]]:
     answers = []
     start = 0
     for index, continuation in requests:
         end = start + len(continuation)
-        likelihood = Nats.of(tuple(chosen[start:end]))
-        answers.append((index, (likelihood, tuple(greedy[start:end]) == continuation)))
+        hits = tuple(one == other for one, other in zip(greedy[start:end], continuation, strict=True))
+        more = (hits, tuple(standard[start:end])) if standard is not None else ()
+        answers.append((index, (Nats.of(tuple(chosen[start:end]), *more), all(hits))))
         start = end
     return answers

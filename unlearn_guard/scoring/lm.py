@@ -32,6 +32,7 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
     scored at its last position. Batches depend on the requests and `batch_size` alone. `truncated` holds
     the items whose context was longer than the model takes and lost its beginning, as HFLM has it.
 
+    With `each_token` a likelihood knows of each token more than its own (`Nats`).
     `precision` is only told in messages; `progress` is called with the number of requests just answered.
     """
 
@@ -50,6 +51,7 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         self.batch_size = batch_size
         self.max_length = max_length_of(model.config, tokens.tokenizer)
         self.truncated: set[str] = set()
+        self.each_token = False
         self._progress = progress
         self._forward = _forward(model, tokens, f"precision {precision}")
 
@@ -96,11 +98,11 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
                 pairs.append((tuple(context), tuple(continuation)))
                 owners.append(index)
         answers = self._answer(pairs, lambda index: _name(requests[owners[index]]), report=False)
-        nats: list[list[float]] = [[] for _ in requests]
+        nats: list[list[Nats]] = [[] for _ in requests]
         for owner, (likelihood, _) in zip(owners, answers, strict=True):
-            nats[owner].extend(likelihood.tokens)
+            nats[owner].append(likelihood)
         self._report(len(requests))
-        return [Nats.of(tuple(each)) for each in nats]
+        return [Nats.joined(each) for each in nats]
 
     def _without_bos(self, text: tuple[int, ...]) -> tuple[int, ...]:
         return text[1:] if self.tokens.bos is not None and text[:1] == (self.tokens.bos,) else text
@@ -133,6 +135,7 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         rows, truncated = rows_of(pairs, self.max_length)
         self.truncated |= {name(index) for index in truncated}
         answers: dict[int, Answer] = {}
+        self._forward.each_token = self.each_token
         for trunk, packs in self._shared(rows):
             before = self._forward.branching.trunk(trunk) if trunk else None
             for batch in batches_of(packs, self.batch_size):

@@ -37,6 +37,11 @@ class Leaf:
     filter: str
     items: tuple[Item, ...]
 
+    @property
+    def each_token(self) -> bool:
+        """Whether the metric reads of each token more than its likelihood."""
+        return Manner.of(self.task.config.metadata).each_token
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedTask:
@@ -49,6 +54,11 @@ class RenderedTask:
     def items(self) -> tuple[Item, ...]:
         """All items, leaf after leaf, each in its dataset's order."""
         return tuple(item for leaf in self.leaves for item in leaf.items)
+
+    @property
+    def each_token(self) -> tuple[bool, ...]:
+        """Of each item, in the same order, whether its metric reads of each token more than its likelihood."""
+        return tuple(leaf.each_token for leaf in self.leaves for _ in leaf.items)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

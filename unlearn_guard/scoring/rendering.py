@@ -111,6 +111,7 @@ def _render(loaded: Loaded, spec: TaskSpec, how: _How) -> RenderedTask:
         retrained=spec.retrained,
         floor=spec.floor,
         likeliest=all(_by_likelihood(leaf) for leaf in leaves),
+        written=all(leaf.task.OUTPUT_TYPE == "generate_until" for leaf in leaves),
         phrasing=spec.phrasing,
     )
     return RenderedTask(task=task, leaves=leaves)

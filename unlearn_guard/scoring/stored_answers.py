@@ -21,16 +21,23 @@ def to_json(items: Sequence[Item], answers: Answers) -> list[dict[str, Any]]:
     ]
 
 
-def from_json(held: Any, items: Sequence[Item], tokens: Tokens) -> Answers:
-    """The answers to these items. Raises ValueError where they are to other items, or no answers to what is asked."""
+def from_json(held: Any, items: Sequence[Item], tokens: Tokens, each_token: Sequence[bool] = ()) -> Answers:
+    """The answers to these items. Raises ValueError where they are to other items, or no answers to what is asked.
+
+    `each_token` says of which items an answer knows more of each token than its likelihood; none where it is empty.
+    """
     if not isinstance(held, list) or len(held) != len(items):
         raise ValueError(f"not a list of answers to {len(items)} items")
     scored = [r.args for item in items for r in item.requests if r.request_type == "loglikelihood"]
     lengths = iter([len(continuation) for _, continuation in tokens.pairs(scored)])
-    return tuple(_answers(entry, item, tokens.tokenizer, lengths) for entry, item in zip(held, items, strict=True))
+    more = each_token or [False] * len(items)
+    return tuple(
+        _answers(entry, item, tokens.tokenizer, lengths, each)
+        for entry, item, each in zip(held, items, more, strict=True)
+    )
 
 
-def _answers(entry: Any, item: Item, tokenizer: Any, lengths: Iterator[int]) -> tuple[Any, ...]:
+def _answers(entry: Any, item: Item, tokenizer: Any, lengths: Iterator[int], each_token: bool) -> tuple[Any, ...]:
     if not isinstance(entry, dict) or entry.keys() != {"id", "prompt", "target", "answers"}:
         raise ValueError(f"{item.id}: not an item's answers")
     for name in ("id", "prompt", "target"):
@@ -39,7 +46,7 @@ def _answers(entry: Any, item: Item, tokenizer: Any, lengths: Iterator[int]) -> 
     said = entry["answers"]
     if not isinstance(said, list) or len(said) != len(item.requests):
         raise ValueError(f"{item.id}: not {len(item.requests)} answers")
-    answers = tuple(_answer(*each, tokenizer, lengths) for each in zip(said, item.requests, strict=True))
+    answers = tuple(_answer(*each, tokenizer, lengths, each_token) for each in zip(said, item.requests, strict=True))
     try:
         assert_finite(answers, item.id)
     except NonFiniteError as error:
@@ -51,24 +58,41 @@ def _held(answer: Any) -> dict[str, Any]:
     if isinstance(answer, str):
         return {"text": str(answer)}
     likelihood, greedy = answer if isinstance(answer, tuple) else (answer, None)
-    tokens = [nats if math.isfinite(nats) else "-inf" for nats in likelihood.tokens]
-    return {"tokens": tokens} if greedy is None else {"tokens": tokens, "greedy": bool(greedy)}
+    entry: dict[str, Any] = {"tokens": _written(likelihood.tokens)}
+    if likelihood.likeliest is not None and likelihood.standard is not None:
+        entry |= {"likeliest": list(likelihood.likeliest), "standard": _written(likelihood.standard)}
+    return entry if greedy is None else {**entry, "greedy": bool(greedy)}
 
 
-def _answer(held: Any, request: Instance, tokenizer: Any, lengths: Iterator[int]) -> Any:
+def _written(numbers: Sequence[float]) -> list[float | str]:
+    return [number if math.isfinite(number) else "-inf" for number in numbers]
+
+
+def _answer(held: Any, request: Instance, tokenizer: Any, lengths: Iterator[int], each_token: bool) -> Any:
     kind = request.request_type
     if kind == "generate_until":
         _assert_keys(held, {"text"}, isinstance(held, dict) and isinstance(held.get("text"), str))
         return Written.by(tokenizer, held["text"], length=read_generation(request.args[1]).length)
-    keys = {"tokens"} if kind == "loglikelihood_rolling" else {"tokens", "greedy"}
+    keys = {"tokens", *(["likeliest", "standard"] if each_token else [])}
+    keys |= set() if kind == "loglikelihood_rolling" else {"greedy"}
     _assert_keys(held, keys, isinstance(held, dict) and isinstance(held.get("tokens"), list))
-    likelihood = Nats.of(tuple(_nats(each) for each in held["tokens"]))
+    likelihood = Nats.of(tuple(_nats(each) for each in held["tokens"]), *(_of_each(held) if each_token else ()))
     if kind == "loglikelihood_rolling":
         return likelihood
     length = next(lengths)
     if not isinstance(held["greedy"], bool) or len(likelihood.tokens) != length:
         raise ValueError(f"no answer of {length} tokens")
     return likelihood, held["greedy"]
+
+
+def _of_each(held: Any) -> tuple[tuple[bool, ...], tuple[float, ...]]:
+    """What is known of each token beside its likelihood. Raises ValueError where that is not one of each a token."""
+    likeliest, standard = held["likeliest"], held["standard"]
+    if not all(isinstance(each, list) and len(each) == len(held["tokens"]) for each in (likeliest, standard)):
+        raise ValueError(f"not one of each for {len(held['tokens'])} tokens")
+    if not all(isinstance(each, bool) for each in likeliest):
+        raise ValueError("a token that is neither the likeliest nor not")
+    return tuple(likeliest), tuple(_nats(each) for each in standard)
 
 
 def _assert_keys(held: Any, keys: set[str], sound: bool) -> None:

@@ -43,7 +43,8 @@ class ProbeModel(_Strict):
 
     task: _Text
     metric: _Text
-    measure: Literal["privleak", "forget_quality"]
+    measure: Literal["privleak", "forget_quality", "mia_auc"] | None = None
+    """Without one the probe's own score is all that it says."""
     retrained: Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)] | None = None
 
 

@@ -1,8 +1,9 @@
 """The words that a task asks in: its YAML decides them once, for what is asked and for what `unlearn` trains on.
 
-Two keys of a task's `metadata` say what lm-eval's format cannot: `chat_template: true`, the question is the user's turn
+Keys of a task's `metadata` say what lm-eval's format cannot: `chat_template: true`, the question is the user's turn
 in base's own chat template (and `description` the system's); `end_of_text: true`, an answer ends with the tokenizer's
-end-of-text token, which then counts as one of its tokens.
+end-of-text token, which then counts as one of its tokens; `each_token: true`, the task's metric reads of each token
+more than its likelihood (`answers.Nats`), which changes no word.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,15 +16,16 @@ from jinja2 import TemplateError
 from unlearn_guard.errors import SuiteError
 from unlearn_guard.scoring.chat import Chat
 
-_KEYS = ("chat_template", "end_of_text")
+_KEYS = ("chat_template", "end_of_text", "each_token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """Which of the two a task's metadata asks for."""
+    """Which of them a task's metadata asks for."""
 
     chat_template: bool = False
     end_of_text: bool = False
+    each_token: bool = False
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any] | None) -> "Manner":
