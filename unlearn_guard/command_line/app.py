@@ -15,6 +15,7 @@ import click
 from unlearn_guard import __version__
 from unlearn_guard.command_line.around import AROUND
 from unlearn_guard.command_line.examples import add_examples
+from unlearn_guard.command_line.importing import IMPORTING
 from unlearn_guard.command_line.options import (
     EPILOG,
     PATH,
@@ -277,6 +278,6 @@ def unlearn(quiet: bool, **options: Any) -> int:
     return unlearn_command(options, quiet=quiet)
 
 
-for command in (*AROUND, *STATEMENTS):
+for command in (*AROUND, *STATEMENTS, *IMPORTING):
     app.add_command(command)
 add_examples(app)

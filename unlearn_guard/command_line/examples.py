@@ -24,6 +24,7 @@ EXAMPLES = {
         "unlearn-guard verify statement.json ./release --public-key public.pem",
         "unlearn-guard verify statement.json ./release --not-after 2026-11-30",
     ),
+    "import": ("unlearn-guard import runs/NAME --open-unlearning saves/eval/NPO/TOFU_EVAL.json",),
     "inspect": ("unlearn-guard inspect ./checkpoint --base ./base",),
     "attribute": (
         "unlearn-guard attribute ./base --suite organism --out scores.json",
