@@ -1,10 +1,11 @@
 """Every method on a pretrained model, made and judged by `compare`: the table of docs/real.md.
 
-    python -m benchmarks.real --work DIR [--short] [--only mansu,npo] [--seeds 0,1,2] [--jobs 1] [--write docs/real.md]
+    python -m benchmarks.real --work DIR [--short | --limit N] [--only mansu,npo] [--seeds 0,1,2] [--write docs/real.md]
 
 Fetches SmolLM2-135M where DIR/base is missing. What is in DIR already is not made again, so that it may be ended and
 go on; with other code it begins anew. `--short` asks 60 items a task at full and nf4, and so decides little:
-it is there to see the whole thing run. `--write` puts the table between the page's two marks.
+it is there to see the whole thing run. `--limit` asks the first N items of each task. `--write` puts the table between
+the page's two marks.
 """
 
 import argparse
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--suite", default="atlas")
+    parser.add_argument("--limit", type=int, help="items a task; all by default")
     parser.add_argument("--only", default="", help="labels or methods of the table's rows, with commas")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--jobs", type=int, default=1)
@@ -127,7 +129,9 @@ def main() -> None:
     asked = [each.strip() for each in (given.only or ",".join(SHORT if given.short else ())).split(",") if each]
     rows = [row for row in ROWS if not asked or (row.method if not row.settings else row.label) in asked]
     seeds = [int(each) for each in given.seeds.split(",")]
-    how = ("--limit", "60", "--precisions", "full,nf4") if given.short else ()
+    limit = 60 if given.short else given.limit
+    how = ("--limit", str(limit)) if limit else ()
+    how += ("--precisions", "full,nf4") if given.short else ()
     suite = "atlas-150" if given.short else given.suite
     asking = Asked(suite=suite, policy="paper", how=how, quiet=False)
     begin = time.monotonic()

@@ -11,6 +11,7 @@ appendices are not to be had: the learning rate and steps, the cell floor, `shar
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Literal, get_args, get_type_hints
 
 import torch
@@ -59,7 +60,8 @@ class Mansu(Training):
 
     The cell floor moves many weights by up to half a cell, which can cost what should stay. Two means against it, ours:
     before the floor only the `share` of the weights that came nearest to another cell keep their updates, the others
-    go back to base; after it training goes on for `settle` steps on those alone, each held outside base's cell.
+    go back to base; after it training goes on for `settle` steps on those alone, each held outside base's cell. So few
+    weights want a larger rate than all of them: `settle_lr`, where it is not `lr` too.
     """
 
     steps: int = 100
@@ -77,6 +79,7 @@ class Mansu(Training):
     floor: Literal["cell", "paper", "none"] = "cell"
     share: float = 1.0
     settle: int = 0
+    settle_lr: float | None = None
     choose: Literal["best", "last"] = "best"
     look: int = 10
     drop: float = 0.08
@@ -91,11 +94,12 @@ class Mansu(Training):
             0 < self.tau <= 1
             and 0 < self.share <= 1
             and self.settle >= 0
+            and (self.settle_lr is None or 0 < self.settle_lr < inf)
             and min(self.look, self.weighed) >= 1
             and self.drop >= 0
             and self.beta > 0
         ):
-            raise UsageError(f"tau, weighed, share, settle, look, drop or beta is out of range: {self}")
+            raise UsageError(f"tau, weighed, share, settle, settle_lr, look, drop or beta is out of range: {self}")
         if self.settle and self.floor != "cell":
             raise UsageError(f"settle trains above the cell floor, and floor is {self.floor}", fix="Set settle=0.")
         if self.weight_decay:
@@ -115,7 +119,7 @@ class Mansu(Training):
         _keep_strongest(base, weights, self.share)
         _lay(_FLOORS[self.floor], base, weights)
         if self.settle:
-            settled = replace(self, steps=self.settle)
+            settled = replace(self, steps=self.settle, lr=self.lr if self.settle_lr is None else self.settle_lr)
             settled._train(start, "settle", retained, shapes=Shapes(project=_beyond(base, weights)), seed=seed)
             _lay(cell_floor, base, weights)
 

@@ -116,3 +116,13 @@ def test_settling_moves_only_what_survived():
     assert moved(floored, settled)
     for name in moved(before, floored):
         assert torch.equal(settled[name] == before[name], floored[name] == before[name])
+
+
+def test_settling_has_a_rate_of_its_own():
+    """By default the training's; a higher one carries the same weights further."""
+    before, _ = unlearned(share=0.2, settle=5)
+    far = {
+        rate: sum(float((after[name].float() - before[name].float()).abs().sum()) for name in moved(before, after))
+        for rate, after in ((rate, unlearned(share=0.2, settle=5, settle_lr=rate)[1]) for rate in (None, 1e-4, 3e-3))
+    }
+    assert far[None] != far[1e-4] < far[3e-3]

@@ -88,6 +88,7 @@ def test_what_is_missing_is_said_before_anything_is_trained():
         ({"weighed": 0}, "out of range"),
         ({"tau": 99}, "out of range"),
         ({"share": 0}, "out of range"),
+        ({"settle_lr": 0}, "settle_lr"),
         ({"steps": 0}, "steps"),
         ({"settle": 5, "floor": "none"}, "settle trains above the cell floor"),
         ({"weight_decay": 0.1}, "weight_decay would move"),

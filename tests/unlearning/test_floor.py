@@ -92,13 +92,13 @@ def test_nearly_all_updates_of_an_ordinary_weight_survive():
 
 
 def test_a_push_worked_out_by_hand():
-    """Scale 2. 0.3 lies in (.24051, .40704]: up to .40704 + 2/256 = .41485, down to .24051 - 2/256 = .23270."""
+    """Scale 2. 0.3 lies in (.24051, .40704]: to .40704 (1 + 1/256) = .40863 or .24051 (1 - 1/256) = .23957."""
     base = torch.zeros(1, 64)
     base[0, 0], base[0, 1:5] = 2.0, 0.3
     edited = base.clone()
     edited[0, 0], edited[0, 1], edited[0, 2], edited[0, 3] = 5.0, 0.301, 0.299, 1.9
     floored = cell_floor(base, edited)
-    assert floored[0, :5].tolist() == pytest.approx([2.0, 0.41485, 0.23270, 1.9, 0.3], abs=1e-5)
+    assert floored[0, :5].tolist() == pytest.approx([2.0, 0.40863, 0.23957, 1.9, 0.3], abs=1e-5)
 
 
 def test_outermost_cells_have_no_way_out():
@@ -107,14 +107,16 @@ def test_outermost_cells_have_no_way_out():
     edited = base + torch.tensor([0.0, 0.01, -0.01, *[0.0] * 61])
     assert torch.equal(cell_floor(base, edited), base)
     inwards = cell_floor(base, base - torch.tensor([0.0, 0.01, -0.01, *[0.0] * 61]))
-    assert inwards[0, 1:3].tolist() == pytest.approx([0.86148 - 2**-8, -0.84810 + 2**-8], abs=1e-4)
+    assert inwards[0, 1:3].tolist() == pytest.approx([0.86148 * (1 - 2**-8), -0.84810 * (1 - 2**-8)], abs=1e-5)
 
 
 def test_a_block_of_zeros_takes_its_scale_from_the_edit():
     base, edited = torch.zeros(1, 64), torch.zeros(1, 64)
     edited[0, :3] = torch.tensor([0.5, 1e-6, -1e-6])
     floored = cell_floor(base, edited)
-    assert floored[0, :3].tolist() == pytest.approx([0.5, 0.5 * (0.03979 + 2**-8), -0.5 * (0.04553 + 2**-8)], abs=1e-5)
+    assert floored[0, :3].tolist() == pytest.approx(
+        [0.5, 0.5 * 0.03979 * (1 + 2**-8), -0.5 * 0.04553 * (1 + 2**-8)], abs=1e-5
+    )
     assert grid_counts.count(base, floored).floor_survival == 1.0
 
 
@@ -171,7 +173,7 @@ def test_reach_is_one_where_the_next_cell_begins():
     base = torch.zeros(1, 64)
     base[0, 0], base[0, 1:4], base[0, 4] = 2.0, 0.3, 1.9
     edited = base.clone()
-    edited[0, :5] = torch.tensor([1.0, 0.41485, 0.3 - 0.0673 / 2, 0.3, 1.95])
+    edited[0, :5] = torch.tensor([1.0, 0.40863, 0.3 - 0.06043 / 2, 0.3, 1.95])
     assert reach(base, edited)[0, :5].tolist() == pytest.approx([0.0, 1.0, 0.5, 0.0, 0.0], abs=1e-3)
     assert reach(torch.zeros(1, 64), edited)[0, 0] == float("inf")
 

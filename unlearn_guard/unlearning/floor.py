@@ -16,10 +16,10 @@ from unlearn_guard.errors import NonFiniteError, QuantizationError
 from unlearn_guard.quantizers import grid
 
 MARGIN = 2.0**-8
-"""How far beyond its cell's end a weight is put, in units of the block's scale.
+"""How far beyond its cell's end a weight is put, as a share of that end: rounding to bf16 moves a number by less."""
 
-Rounding to bf16 moves a number by at most 2^-8 of itself, and every end is below .87 of the scale.
-"""
+SLACK = 2.0**-20
+"""What fp32 may err by in dividing by the scale, in units of the scale."""
 
 GAP = float(grid.LEVELS.diff().min())
 """The smallest distance between two NF4 levels, in units of the scale."""
@@ -63,11 +63,16 @@ def _ground(base: Tensor, edited: Tensor) -> _Ground:
         own=own,
         code=code,
         scale=scale,
-        low=low - MARGIN * scale,
-        high=high + MARGIN * scale,
+        low=_past(low, -scale),
+        high=_past(high, scale),
         fixed=(own.abs() == scale) & ~empty,
         empty=empty,
     )
+
+
+def _past(end: Tensor, scale: Tensor) -> Tensor:
+    """A number whose nearest in bf16 still lies beyond a cell's end, on the side of the scale's sign."""
+    return end + scale.sign() * MARGIN * end.abs() + SLACK * scale
 
 
 def _largest(weight: Tensor) -> Tensor:
