@@ -15,6 +15,7 @@ from unlearn_guard.authoring.suite_check import check_suite
 from unlearn_guard.errors import SuiteError
 from unlearn_guard.judging.gap import DISCORDANCE, smallest_gap
 from unlearn_guard.organism.candidates import build
+from unlearn_guard.records import RESIDUES
 from unlearn_guard.scoring.suites import load_suite
 
 
@@ -166,8 +167,10 @@ def test_every_metric_is_either_measured_or_missing_for_a_reason(tmp_path):
     tofu, muse = load_suite("tofu"), load_suite("muse-news")
     missing = unmeasured(tofu, None)
     assert set(missing) == {
-        *("privleak", "forget_quality", "forget_truth_ratio", "paraphrase_recovery", "mia_auc", "mia_reference")
+        *("privleak", "forget_quality", "forget_truth_ratio", "paraphrase_recovery", "mia_auc", "mia_reference"),
+        *RESIDUES,
     }
+    assert "check --measure" in missing["relearn_recovery"]
     assert "--retrained" in missing["forget_quality"]
     whole = unmeasured(load_suite("tofu-open-unlearning"), None)
     assert set(whole) == set(missing) - {"mia_auc"}

@@ -9,8 +9,9 @@ DESIGN = {"forget_drop", "ptq_gap", "retain_drop", "cad", "as_nc", "as_c", "acti
           "quantized_share", "code_flip_rate", "update_to_bin", "floor_survival", "above_chance_removed", "recovery",
           "privleak", "forget_quality", "forget_truth_ratio", "model_utility", "truncated", "dtype_gap",
           "cad_corrected", "as_nc_corrected", "as_c_corrected", "activation_shift_c_corrected",
-          "activation_shift_nc_corrected", "noise_ratio", "paraphrase_recovery", "tied", "mia_auc", "mia_reference",
-          "repetition"}  # fmt: skip
+          "activation_shift_nc_corrected", "noise_ratio", "paraphrase_recovery",
+          "relearn_recovery", "probe_recovery", "lens_recovery", "unlearning_depth", "tied", "mia_auc",
+          "mia_reference", "repetition"}  # fmt: skip
 
 
 def test_the_table_is_the_design_s():

@@ -66,3 +66,10 @@ def test_the_literal_folds_agree(planted):
         asked = (features[1][held_out] - mean) / scale
         expected[held_out] = (asked @ weights + bias).argmax(1) == labels[held_out]
     assert probed(features, right, seed=0)[1] == tuple(expected)
+
+
+def test_of_one_class_that_class_is_answered(planted):
+    """A task whose right choice is always the first."""
+    features, _ = planted
+    assert probed(features, (0,) * 120, seed=0)[1] == (1.0,) * 120
+    assert sum(probed(features, (1, *(0,) * 119), seed=0)[1]) == 119

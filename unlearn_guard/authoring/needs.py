@@ -4,7 +4,16 @@ from collections.abc import Callable, Mapping
 
 from unlearn_guard.authoring.findings import BaseFindings
 from unlearn_guard.judging.metrics import METRICS, Asks, Metric, Where
-from unlearn_guard.records import FORGET_QUALITY, MIA, MIA_REFERENCE, MODEL_UTILITY, PRIVLEAK, REPETITION, Phrasing
+from unlearn_guard.records import (
+    FORGET_QUALITY,
+    MIA,
+    MIA_REFERENCE,
+    MODEL_UTILITY,
+    PRIVLEAK,
+    REPETITION,
+    RESIDUES,
+    Phrasing,
+)
 from unlearn_guard.scoring.suites import Suite
 
 
@@ -63,6 +72,11 @@ def _words(suite: Suite) -> str:
     return "" if written else "no task is answered in words"
 
 
+def _inside(suite: Suite) -> str:
+    """Whether a task can be tried is known once it is rendered; the notes of a run say it."""
+    return "only with `check --measure`, or where a policy limits it" if suite.forget else ""
+
+
 _OWN: Mapping[str, Callable[[Suite], str]] = {
     PRIVLEAK: lambda suite: _probe(suite, PRIVLEAK),
     MIA: lambda suite: _probe(suite, MIA),
@@ -72,4 +86,5 @@ _OWN: Mapping[str, Callable[[Suite], str]] = {
     MODEL_UTILITY: _utility,
     REPETITION: _words,
     "paraphrase_recovery": _held_out,
+    **dict.fromkeys(RESIDUES, _inside),
 }

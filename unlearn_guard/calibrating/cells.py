@@ -75,6 +75,7 @@ def measure(cell: Cell, out: Path, policy: str) -> None:
                 thresholds=policy,
                 precisions=cell.precisions,
                 out=cell.run(out),
+                measure=("all",),
                 replace=True,  # the calibration's own
             )
         )

@@ -66,7 +66,7 @@ class Bench:
                     self.store.put_json(keys[name], to_json(each.task.items, each.answers))
             else:
                 reuse()
-            length = self._length(artifact or intake)
+            length = self.length(artifact or intake)
             scores = tuple(
                 self._count(asked[name], answers, length, subject=intake.checkpoint.digest, precision=precision)
                 for name, answers in said.items()
@@ -144,7 +144,7 @@ class Bench:
         requests = [request for item in each.items for request in item.requests]
         return replace(score, truncated=len(too_long(requests, self.rendered.tokens(self.tokenizer), length)))
 
-    def _length(self, intake: Intake) -> int:
+    def length(self, intake: Intake) -> int:
         """How many tokens the model takes at once."""
         from transformers import AutoConfig
 

@@ -2,19 +2,20 @@
 
     look at all that is cheap -> open candidate and base -> settle base, suite, precisions -> render the suite
     -> resolve the policy -> quantize and score both -> ask a sample in other dtypes -> attribute both
-    -> compare weights -> derive -> judge -> write the run -> report
+    -> teach again, probe and patch, where asked -> compare weights -> derive -> judge -> write the run -> report
 
 Whatever can be known to be wrong is found before the first model is loaded.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from unlearn_guard.checking.answering import all_scores, retrained_scores
 from unlearn_guard.checking.bench import Bench
 from unlearn_guard.checking.checkpoints import open_others, open_retrained, open_sealed
 from unlearn_guard.checking.chosen_calibration import chosen_calibration
@@ -27,6 +28,7 @@ from unlearn_guard.checking.policy_seal import Held, assert_items, assert_rule, 
 from unlearn_guard.checking.preflight import never_measured, preflight
 from unlearn_guard.checking.progress import Progress, Silent, Stopwatch
 from unlearn_guard.checking.request import Request, Settled, settle
+from unlearn_guard.checking.residues import Residues
 from unlearn_guard.checking.weighing import weigh
 from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
 from unlearn_guard.errors import MeasurementError, UsageError
@@ -45,13 +47,14 @@ from unlearn_guard.judging.lint import policy_warnings, suite_warnings
 from unlearn_guard.judging.thresholds import resolve
 from unlearn_guard.processes.chatter import chatter_to
 from unlearn_guard.quantizers.protocol import Placement
-from unlearn_guard.records import FULL, Policy, Role, Run, TaskScore
+from unlearn_guard.records import Policy, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.reports.rendering import write_report
-from unlearn_guard.runs.directory import ATTRIBUTION, LOG, WEIGHTS, abandon, clear, write_run
+from unlearn_guard.runs.directory import ATTRIBUTION, LOG, RESIDUE, WEIGHTS, abandon, clear, write_run
 from unlearn_guard.runs.drift_file import write_drift
 from unlearn_guard.runs.earlier import Earlier, taken
 from unlearn_guard.runs.store import Store, default_root
+from unlearn_guard.runs.trials_file import write_trials
 from unlearn_guard.scoring.chat import Chat
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.questions import Rendered
@@ -107,6 +110,8 @@ def _check_into(
             run, scores, attributed = _measure(request, ready, watch)
         for each in attributed:
             each.write(out / ATTRIBUTION)
+        for trials in ready.residues.trials:
+            write_trials(out / RESIDUE, trials)
         write_drift(out / WEIGHTS, ready.bench.drift, base=run.base.digest, candidate=run.candidate.digest)
         write_run(run, scores, out)
         write_report(out)
@@ -133,6 +138,7 @@ class Ready:
     bench: Bench
     erasure: Erasure
     elsewhere: Elsewhere
+    residues: Residues
     notes: tuple[str, ...]
 
 
@@ -164,16 +170,21 @@ def _prepare(
         seed=request.seed,
         retrained=retrained.checkpoint.digest if retrained is not None else None,
     )
-    watch.progress.plan(steps + elsewhere.stages(settled.precisions) + (len(SHARES) if request.doses else 0))
+    policy = resolve(draft, rendered.records, known_precisions())
+    wanted = request.measures | {limit.metric for limit in policy.limits}
+    residues = Residues(bench=bench, candidate=candidate, retrained=retrained, wanted=wanted, seed=request.seed)
+    more = elsewhere.stages(settled.precisions) + residues.stages(settled.precisions)
+    watch.progress.plan(steps + more + (len(SHARES) if request.doses else 0))
     return Ready(
         candidate=candidate,
         artifacts=artifacts,
         retrained=retrained,
-        policy=resolve(draft, rendered.records, known_precisions()),
+        policy=policy,
         settled=settled,
         bench=bench,
         erasure=Erasure(bench=bench, candidate=candidate, seed=request.seed),  # reads the prompt pairs
         elsewhere=elsewhere,
+        residues=residues,
         notes=(
             *(*settled.notes, *candidate.notes, *notes, *rendered.notes, *((sealed.note,) if sealed else ())),
             *foreign_reference(rendered.records, base.config, retrained=retrained is not None),
@@ -197,11 +208,12 @@ def _measure(
     seed_everything(request.seed)
     bench, precisions = ready.bench, ready.settled.precisions
     base, candidate = bench.base.checkpoint, ready.candidate.checkpoint
-    scores = _scores(bench, precisions, bench.base, ready.candidate, ready.artifacts)
-    scores += _retrained_scores(bench, ready.retrained)
+    scores = all_scores(bench, precisions, bench.base, ready.candidate, ready.artifacts)
+    scores += retrained_scores(bench, ready.retrained)
     never_saw = ready.retrained.checkpoint.digest if ready.retrained is not None else None
     gaps = ready.elsewhere.measure(precisions, ready.artifacts, scores)
     erased = ready.erasure.measure(precisions, ready.artifacts)
+    left = ready.residues.measure(precisions, ready.artifacts, scores)
     weights = weigh(bench, ready.candidate, precisions, ready.artifacts)
     dosed = mixtures(bench, ready.candidate) if request.doses else {}
     with watch.stage("judge"):
@@ -212,7 +224,7 @@ def _measure(
             seed=request.seed,
             retrained=never_saw,
         )
-        measurements = (*derived, *gaps, *erased, *weights)
+        measurements = (*derived, *gaps, *erased, *left, *weights)
         complete = request.limit is None
         verdict = judge(ready.policy.limits, measurements, candidate=candidate.digest, complete=complete)
     unknown_tasks = unknown(scores, base=base.digest, seed=request.seed, retrained=never_saw)
@@ -250,14 +262,6 @@ def _warnings(policy: Policy, rendered: Rendered, *, complete: bool) -> tuple[st
     )
 
 
-def _retrained_scores(bench: Bench, retrained: Intake | None) -> tuple[TaskScore, ...]:
-    """Its answers in full precision to what is compared with it: the probes, and what is scored without knowing."""
-    if retrained is None:
-        return ()
-    asked = tuple(task for task in bench.rendered.records if task.role is not Role.RETAIN)
-    return bench.score("retrained", retrained, FULL, asked)
-
-
 def _bench(request: Request, settled: Settled, rendered: Rendered, base: Intake, watch: Stopwatch) -> Bench:
     device = choose_device(request.device)
     calibration, notes = chosen_calibration(settled, rendered, base)
@@ -271,20 +275,3 @@ def _bench(request: Request, settled: Settled, rendered: Rendered, base: Intake,
         watch=watch,
         notes=notes,
     )
-
-
-def _scores(
-    bench: Bench, precisions: Sequence[str], base: Intake, candidate: Intake, artifacts: Mapping[str, Intake]
-) -> tuple[TaskScore, ...]:
-    """Every answer the policy may need: base at a quantized precision is asked its retain tasks only.
-
-    `retain_drop` compares both models quantized; forgetting and gaps are measured against what the
-    full-precision models know.
-    """
-    everything = bench.rendered.records
-    retained = tuple(task for task in everything if task.role is Role.RETAIN)
-    scores: list[TaskScore] = []
-    for precision in precisions:
-        scores += bench.score("base", base, precision, everything if precision == FULL else retained)
-        scores += bench.score("candidate", candidate, precision, everything, artifacts.get(precision))
-    return tuple(scores)

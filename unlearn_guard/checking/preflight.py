@@ -42,6 +42,8 @@ def preflight(request: Request) -> "PolicyDraft":
         assert_new(request.release)
     with _noted(found):
         choose_device(request.device)
+    with _noted(found):
+        _ = request.measures
     if not is_remote(request.checkpoint):
         with _noted(found):
             candidate = look(request.checkpoint)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn_guard.checking.possible import ALL, possible
-from unlearn_guard.errors import UsageError
+from unlearn_guard.errors import UsageError, near
 from unlearn_guard.organism import EMBEDDED, base_path
-from unlearn_guard.records import FULL
+from unlearn_guard.records import FULL, MEASURES
 
 if TYPE_CHECKING:
     from unlearn_guard.intake import Intake, Outline
@@ -49,6 +49,18 @@ class Request:
     apply_chat_template: bool = False
     dtype_items: int | None = DTYPE_ITEMS  # None: every item
     doses: bool = False  # also ask the candidate with a little of base put back
+    measure: tuple[str, ...] = ()  # of MEASURES, or (ALL,): also where the policy does not limit it
+
+    @property
+    def measures(self) -> frozenset[str]:
+        """The metrics that `measure` names. Raises UsageError for a name that is none."""
+        unknown = [name for name in self.measure if name not in (*MEASURES, ALL)]
+        if unknown:
+            known = (*MEASURES, ALL)
+            raise UsageError(
+                f"--measure {unknown[0]!r} is not known", fix=f"Known: {', '.join(known)}. {near(unknown[0], known)}"
+            )
+        return frozenset(MEASURES.values() if ALL in self.measure else (MEASURES[name] for name in self.measure))
 
     @property
     def policy(self) -> str:

@@ -23,6 +23,7 @@ from unlearn_guard.command_line.options import (
     dtype,
     finding,
     json_output,
+    listed,
     measuring,
     methods_dir,
     pairs,
@@ -109,6 +110,13 @@ def _printable(text: str) -> str:
     "--retrained",
     metavar="PATH",
     help="A model that never saw the forget set: what probes (privleak) and forget tasks are compared with.",
+)
+@click.option(
+    "--measure",
+    callback=listed,
+    metavar="NAME,...",
+    help="Also look for what is left inside: relearn, probe, lens, depth, or all. What the policy limits is measured "
+    "without.",
 )
 @click.option("--apply-chat-template", is_flag=True, help="Ask through base's chat template, as deployed.")
 @click.option("--out", type=PATH, help="The run directory.  [default: runs/NAME-DIGEST]")

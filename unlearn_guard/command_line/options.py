@@ -50,6 +50,11 @@ def names(context: click.Context, parameter: click.Parameter, value: str | None)
     return found
 
 
+def listed(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Names separated by commas; none where the option was not given."""
+    return names(context, parameter, value) or ()
+
+
 def seeds(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
     """Numbers from 0 separated by commas."""
     texts = [each.strip() for each in value.split(",")]

@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from unlearn_guard.records import (
+    DEPTH,
     FORGET_QUALITY,
     FULL,
+    LENS,
     MIA,
     MIA_REFERENCE,
     MODEL_UTILITY,
     PRIVLEAK,
+    PROBE,
+    RELEARN,
     REPETITION,
+    RESIDUES,
     TIED,
     Property,
     Role,
@@ -100,7 +105,8 @@ class Metric:
 
 _SAFER = {
     **dict.fromkeys(("ptq_gap", "dtype_gap", "retain_drop", "as_nc", "as_nc_corrected", "recovery"), Safer.LOWER),
-    **dict.fromkeys(("paraphrase_recovery",), Safer.LOWER),
+    **dict.fromkeys(("paraphrase_recovery", RELEARN, PROBE, LENS), Safer.LOWER),
+    DEPTH: Safer.HIGHER,
     **dict.fromkeys(("truncated", "noise_ratio", TIED, REPETITION), Safer.LOWER),
     **dict.fromkeys(("forget_drop", "above_chance_removed", "cad", "cad_corrected", "quantized_share"), Safer.HIGHER),
     **dict.fromkeys((FORGET_QUALITY, "forget_truth_ratio", MODEL_UTILITY, "floor_survival"), Safer.HIGHER),
@@ -154,6 +160,7 @@ METRICS: dict[str, Metric] = {
         ),
         _metric("above_chance_removed", Asks.FORGET, Where.EVERYWHERE, _RATIO, "share of base", Property.REPORTED),
         _metric("paraphrase_recovery", Asks.SUITE, Where.EVERYWHERE, _SHARE, "share of base", Property.FORGETTING),
+        *(_metric(name, Asks.FORGET, Where.DENSE, _SHARE, "share of base", Property.ERASURE) for name in RESIDUES),
         _metric("recovery", Asks.FORGET, Where.QUANTIZED, _RATIO, "share of what was removed", Property.REPORTED),
         _metric(PRIVLEAK, Asks.PROBE, Where.EVERYWHERE, (-100.0, 1000.0), "percent", Property.FORGETTING),
         _metric(FORGET_QUALITY, Asks.PROBE, Where.EVERYWHERE, _SHARE, "p-value", Property.FORGETTING),

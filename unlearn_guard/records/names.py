@@ -1,5 +1,7 @@
 """Words that are reserved, and the names of what is measured on its own."""
 
+from types import MappingProxyType
+
 FULL = "full"
 """The precision of a checkpoint as it lies on disk; every other name is a quantizer's."""
 
@@ -32,3 +34,10 @@ REPETITION = "repetition"
 
 TIED = "tied"
 """How many of the items whose likeliest choice is the answer have two that are likeliest."""
+
+RELEARN, PROBE, LENS, DEPTH = "relearn_recovery", "probe_recovery", "lens_recovery", "unlearning_depth"
+RESIDUES = (RELEARN, PROBE, LENS, DEPTH)
+"""What trials are made for: each is a metric's name."""
+
+MEASURES = MappingProxyType({"relearn": RELEARN, "probe": PROBE, "lens": LENS, "depth": DEPTH})
+"""The same by the short names of `check --measure`."""

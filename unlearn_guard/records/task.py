@@ -48,6 +48,11 @@ class Task:
     written: bool = False
     phrasing: Phrasing = Phrasing.TRAINED
 
+    @property
+    def guessed(self) -> float:
+        """What a model that never learnt it scores: the floor where that is more than chance."""
+        return self.chance if self.floor is None else max(self.chance, self.floor)
+
     def __post_init__(self) -> None:
         if self.items < 1:
             raise ValueError(f"task {self.name} has no items")

@@ -16,6 +16,7 @@ from unlearn_guard.judging.thresholds import policy_of, resolve
 from unlearn_guard.records import FULL, TORCH_NAMES, Measurement, Policy, Run, Sample, Task, TaskScore
 from unlearn_guard.reopening.beside import NEWER, NOT_DERIVED, from_files
 from unlearn_guard.reopening.dosed import dose_defects, is_dosed
+from unlearn_guard.reopening.tried import from_trials
 from unlearn_guard.runs import directory as on_disk
 from unlearn_guard.runs.directory import read_samples
 from unlearn_guard.runs.samples import FOLDER
@@ -185,7 +186,8 @@ def _assert_measured(
     except ScoringError as error:
         told = [*error.defects] or [Defect(where=FOLDER, found=error.summary, expected="answers that can be compared")]
         raise _refused(directory, told) from error
-    derived = {key(each): each for each in again.measurements}
+    tried = from_trials(directory, run, files, answers)
+    derived = {key(each): each for each in (*again.measurements, *tried)}
     beside = from_files(directory, run, files)
     defects: list[Defect] = []
     for index, each in enumerate(run.measurements):

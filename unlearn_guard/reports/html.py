@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from unlearn_guard.records import FULL, Check, Measurement, Outcome, Role, Run
+from unlearn_guard.records import FULL, MEASURES, Check, Measurement, Outcome, Role, Run
 from unlearn_guard.reports import charts, positive_control, retention, wording
 from unlearn_guard.reports.evidence import Evidence, Flips
 from unlearn_guard.reports.meanings import meanings
@@ -131,5 +131,8 @@ def _command(run: Run) -> str:
     asked = [each for each in precisions if each in measured or not measured]
     words = ["unlearn-guard", "check", str(run.candidate.path), "--base", str(run.base.path), "--suite", run.suite]
     words += ["--thresholds", run.policy.path, "--precisions", ",".join(asked), "--seed", str(run.environment.seed)]
+    tried = {each.metric for each in run.measurements}
+    if left := [name for name, metric in MEASURES.items() if metric in tried]:
+        words += ["--measure", ",".join(left)]
     words += ["--limit", str(run.limit)] if run.limit else []
     return wording.plain(shlex.join(words))

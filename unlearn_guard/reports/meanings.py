@@ -1,6 +1,6 @@
 """What each number of the policy is, in a sentence, where a report shows it."""
 
-from unlearn_guard.records import Run
+from unlearn_guard.records import DEPTH, LENS, PROBE, RELEARN, RESIDUES, Run
 
 MEANINGS = {
     "forget_drop": "The share of base's accuracy on a forget task that is gone: 1 is all of it, 0 none.",
@@ -26,11 +26,28 @@ MEANINGS = {
     ),
     "repetition": "The share of an answer's runs of four words that it has had before: near 1 is a loop.",
     "tied": "The share of items whose likeliest choice has an equal: the first of them counts as chosen.",
+    RELEARN: (
+        "Of what base knows beyond a control that never knew, the share that the candidate knows after it was taught a "
+        "tenth of the facts, asked about others: the best of six attacks. 0: learnt fact by fact; 1: all of it is back."
+    ),
+    PROBE: "The same share, of what a linear probe reads off the hidden states; the control is shuffled labels.",
+    LENS: "The same share, where the states of a layer go straight to the model's own head; the best layer.",
+    DEPTH: (
+        "How much of base's answers the candidate's layers no longer carry, when base goes on from their states: 0 "
+        "where every layer carries all of them, 1 where none carries any."
+    ),
     "recovery": "Of what was forgotten in full precision, the share that is back.",
 }
 
 
+_BESIDE = ("paraphrase_recovery", *RESIDUES)
+
+
 def meanings(run: Run) -> tuple[tuple[str, str], ...]:
-    """(metric, sentence) of those that the policy limits, in its order; none for a metric that has no sentence."""
+    """(metric, sentence) of those that the policy limits, in its order, then of what was measured beside its limits.
+
+    None for a metric that has no sentence.
+    """
     named = dict.fromkeys(limit.metric for limit in run.policy.limits)
-    return tuple((metric, MEANINGS[metric]) for metric in named if metric in MEANINGS)
+    beside = dict.fromkeys(each.metric for each in run.measurements if each.metric in _BESIDE)
+    return tuple((metric, MEANINGS[metric]) for metric in {**named, **beside} if metric in MEANINGS)

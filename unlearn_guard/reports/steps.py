@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from unlearn_guard.records import FULL, WEIGHTS, Check, Outcome, Property, Run
+from unlearn_guard.records import FULL, RESIDUES, WEIGHTS, Check, Outcome, Property, Run
 from unlearn_guard.reports import wording
 from unlearn_guard.reports.scorecard import worst_first
 
@@ -59,6 +59,8 @@ def _remedy(check: Check, asked: Asked) -> tuple[str, ...]:
             return ("decide", str(check.interval is None))
         case _ if limit.metric == PARAPHRASE:
             return ("word",)
+        case _ if limit.metric in RESIDUES and (limit.task, limit.precision) in asked:
+            return ("try",)
         case _ if (limit.task, limit.precision) not in asked and limit.task != WEIGHTS:
             return ("measure",)
         case _ if limit.task == WEIGHTS and limit.precision not in {precision for _, precision in asked}:
@@ -81,6 +83,8 @@ def _text(checks: list[Check], asked: Asked) -> str:
                 "Give the suite a forget task that says `phrasing: held_out` (docs/tasks.md); if it has one, the notes "
                 "say why nothing could be derived."
             )
+        case "try":
+            return "Run check again; if it was tried, the notes say why it shows nothing (docs/measurements.md)."
         case "derive" if limit.guards is Property.ERASURE and limit.task != WEIGHTS:
             return "Give these tasks `pairs:` in the suite (docs/attribution.md); if they have, the notes say why not."
         case "derive":

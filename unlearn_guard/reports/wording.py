@@ -6,7 +6,22 @@ Numbers are never rounded across a limit, and what comes from a checkpoint or a 
 import math
 
 from unlearn_guard.judging.metrics import METRICS
-from unlearn_guard.records import FULL, WEIGHTS, Check, Limit, Measurement, Outcome, Phrasing, Property, Run, doubt
+from unlearn_guard.records import (
+    DEPTH,
+    FULL,
+    LENS,
+    PROBE,
+    RELEARN,
+    WEIGHTS,
+    Check,
+    Limit,
+    Measurement,
+    Outcome,
+    Phrasing,
+    Property,
+    Run,
+    doubt,
+)
 
 _DIGITS = 3
 
@@ -147,6 +162,14 @@ def remedy(check: Check) -> str:
             return mend(limit, task)
 
 
+_LEFT = {
+    RELEARN: "Taught a few facts of {task} again, the model knows others that it was not taught.",
+    PROBE: "The answers to {task} can be read off its hidden states.",
+    LENS: "The answers to {task} stand in its middle layers, whatever it then says.",
+    DEPTH: "Its layers still carry the answers to {task}: base, going on from them, gives them.",
+}
+
+
 def mend(limit: Limit, task: str) -> str:
     """What to do about a broken limit; `task` is the task as it is to be named, or several."""
     precision = short(limit.precision)
@@ -164,6 +187,8 @@ def mend(limit: Limit, task: str) -> str:
         )
     if limit.metric == "as_nc":
         return f"The edit moved much outside {task}'s circuit: broad damage rather than erasure; edit fewer weights."
+    if limit.metric in _LEFT:
+        return f"{_LEFT[limit.metric].format(task=task)} It is suppressed, not erased: unlearn by other means."
     mends = {
         Property.FORGETTING: f"The model still knows {task}: unlearn further, and watch retain_drop.",
         Property.PERMANENCE: f"The {precision} model still knows {task}: unlearn further, or do not release for it.",
@@ -178,6 +203,8 @@ def _to_measure(limit: Limit) -> str:
     precision = short(limit.precision)
     if limit.task == WEIGHTS:
         return f"Run check again with --precisions that include {precision}."
+    if limit.metric in _LEFT:
+        return f"Run check again at {precision}; if it was tried, the notes say why it shows nothing."
     if limit.guards is Property.ERASURE:
         return f"Measure {precision}, and give {short(limit.task)} `pairs:` in the suite (docs/attribution.md)."
     measured = "" if limit.precision == FULL else f" with --precisions that include {precision}"

@@ -30,6 +30,9 @@ def probed(features_LND: NDArray[np.float32], right_N: Sequence[int], *, seed: i
     for place, features_ND in enumerate(features_LND):
         correct_N = np.zeros(len(labels_N))
         for fitted, held_out in folds:
+            if len(set(labels_N[fitted])) == 1:  # of one class nothing is fitted: it is what is answered
+                correct_N[held_out] = labels_N[held_out] == labels_N[fitted][0]
+                continue
             probe = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=1000))
             probe.fit(features_ND[fitted], labels_N[fitted])
             correct_N[held_out] = probe.predict(features_ND[held_out]) == labels_N[held_out]

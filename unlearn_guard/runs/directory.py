@@ -26,13 +26,17 @@ ATTRIBUTION = "attribution"
 WEIGHTS = "weights"
 """The folder of counts by layer (`drift_file`), written before run.json."""
 
+RESIDUE = "residue"
+"""The folder of what was tried to have forgotten knowledge back (`trials_file`), written before run.json."""
+
 REPORT = "report.html"
 """What people read; made from the rest, so not listed."""
 
 ITEMS = "report.items.html"
 """The page of single items beside it."""
 
-_FOLDERS = {samples.FOLDER: "*.jsonl", ATTRIBUTION: "*.json", WEIGHTS: "*.json"}
+_FOLDERS = {samples.FOLDER: "*.jsonl", ATTRIBUTION: "*.json", WEIGHTS: "*.json", RESIDUE: "*.json"}
+_WRITTEN_BEFORE = (ATTRIBUTION, WEIGHTS, RESIDUE)
 MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -61,7 +65,7 @@ def write_run(run: Run, scores: Sequence[TaskScore], out: Path) -> Path:
     }
     encoded = run_json.encode(run)
     with claim(out):
-        clear(out, keep=(ATTRIBUTION, WEIGHTS))
+        clear(out, keep=_WRITTEN_BEFORE)
         files = {name: _listed(content) for name, content in (*lines.items(), *_beside(out))}
         for name, content in lines.items():
             write_bytes(out / name, content)
@@ -75,7 +79,7 @@ def _listed(content: bytes) -> dict[str, Any]:
 
 def _beside(out: Path) -> Iterator[tuple[str, bytes]]:
     """What earlier stages of this run wrote."""
-    for folder in (ATTRIBUTION, WEIGHTS):
+    for folder in _WRITTEN_BEFORE:
         for path in sorted((out / folder).glob(_FOLDERS[folder])):
             yield f"{folder}/{path.name}", path.read_bytes()
 

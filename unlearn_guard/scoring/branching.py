@@ -125,6 +125,11 @@ class Branching:
         return logits_KV.log_softmax(-1)
 
 
+def share_nothing(model: Any) -> None:
+    """Ask this model row by row from now on: then all models are asked the same questions in the same passes."""
+    _DEEPEST[model] = 0
+
+
 def _longest(model: Any) -> int:
     """The longest row that a pack could hold, by the model's signature and configuration."""
     accepted = inspect.signature(model.forward).parameters
