@@ -91,8 +91,20 @@ def test_the_interval_holds_the_value_and_narrows_with_items():
     many = recovered(trials([(1, 0) * 200], base=((1,) * 400,), control=((0.25,) * 400,)), seed=0)
     for each in (few, many):
         interval = each.interval(0.95)
-        assert interval.low <= each.value <= interval.high
+        assert 0.0 <= interval.low <= each.value <= interval.high <= 1.0
     assert many.interval(0.95).high < few.interval(0.95).high
+
+
+def test_no_interval_reaches_beyond_all_or_nothing():
+    sure = recovered(trials([(1,) * 40], base=((1,) * 40,), control=((0.25,) * 40,)), seed=0)
+    assert sure.interval(0.95).high == 1.0
+    assert 0.8 < sure.interval(0.95).low < 1.0
+
+
+def test_nothing_is_said_where_base_is_not_clearly_above_the_control():
+    """Twelve of forty beside a quarter: what anybody might have guessed is nothing to recover."""
+    luck = (1.0,) * 12 + (0.0,) * 28
+    assert recovered(trials([(0.0,) * 40], base=(luck,), control=((0.25,) * 40,)), seed=0) is None
 
 
 def test_nothing_is_said_where_base_gives_no_more_than_the_control():

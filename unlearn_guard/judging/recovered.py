@@ -5,6 +5,7 @@ answers one half of the items is chosen by the other half, so that picking the b
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -50,7 +51,10 @@ def recovered(trials: Trials, *, seed: int) -> Measurement | None:
         value=value,
         samples=len(answers_N3),
         stderr=statistics.stderr(answers_N3, statistic),
-        intervals=statistics.intervals(answers_N3, statistic, seed=seed, name=name),
+        intervals=tuple(
+            replace(each, low=max(0.0, each.low), high=min(1.0, each.high))
+            for each in statistics.intervals(answers_N3, statistic, seed=seed, name=name)
+        ),
     )
 
 
