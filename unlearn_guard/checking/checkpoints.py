@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from unlearn_guard.checking.gguf_artifact import open_gguf
 from unlearn_guard.checking.progress import Stopwatch
 from unlearn_guard.checking.request import Request, Settled
 from unlearn_guard.errors import Defect, UsageError
@@ -17,6 +18,7 @@ from unlearn_guard.intake import (
 )
 from unlearn_guard.quantizers.artifacts import assert_artifact
 from unlearn_guard.quantizers.coverage import assert_quantizable, linear_shapes
+from unlearn_guard.quantizers.gguf_mix import PRECISIONS
 from unlearn_guard.records import FULL
 from unlearn_guard.registry import quantizer
 from unlearn_guard.runs.earlier import Earlier
@@ -84,12 +86,21 @@ def open_others(
         assert_quantizable(intake.checkpoint.path, intake.location, settled.precisions)
     for name in settled.precisions:
         quantizer(name).recipe(linear_shapes(base.checkpoint.path))  # a library that is missing is told now
-    artifacts = {name: open_sealed(path, precision=name) for name, path in request.artifacts.items()}
-    for name, artifact in artifacts.items():
-        trust = assert_made_from(artifact, candidate)
-        shown = assert_artifact(name, artifact.checkpoint, candidate.checkpoint, artifact.location)
-        notes += [*(() if shown else trust), *assert_reads_alike(base, artifact), *artifact.notes]
+    artifacts: dict[str, Intake] = {}
+    for name, path in request.artifacts.items():
+        artifacts[name], told = _open_artifact(name, path, base, candidate)
+        notes += told
     return base, artifacts, tuple(notes)
+
+
+def _open_artifact(name: str, path: str, base: Intake, candidate: Intake) -> tuple[Intake, Sequence[str]]:
+    """A ready-made quantized model that may be this candidate's, and what is to be said of it."""
+    if name in PRECISIONS:
+        return open_gguf(path, name, candidate, base)
+    artifact = open_sealed(path, precision=name)
+    trust = assert_made_from(artifact, candidate)
+    shown = assert_artifact(name, artifact.checkpoint, candidate.checkpoint, artifact.location)
+    return artifact, [*(() if shown else trust), *assert_reads_alike(base, artifact), *artifact.notes]
 
 
 def open_retrained(request: Request, base: Intake, candidate: Intake, watch: Stopwatch) -> Intake | None:

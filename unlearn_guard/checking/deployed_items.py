@@ -3,8 +3,10 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from unlearn_guard.checking.gguf_artifact import assert_llama_cpp_reads_alike
 from unlearn_guard.errors import CheckpointError, Defect, ScoringError
 from unlearn_guard.intake import Intake, cleans_up, open_tokenizer
+from unlearn_guard.quantizers.gguf_mix import PRECISIONS
 from unlearn_guard.scoring.questions import Rendered, RenderedTask
 from unlearn_guard.scoring.tokens import Tokens
 
@@ -18,6 +20,9 @@ def assert_same_ids(rendered: Rendered, base: Any, intake: Intake, pads: Collect
     base's has not: `generate` takes them out of the mask that it makes for a caller who gives none. And where a task
     has answers written, and its tokenizer writes ids out otherwise than base's.
     """
+    if intake.checkpoint.precision in PRECISIONS:  # a GGUF file has a tokenizer of its own
+        assert_llama_cpp_reads_alike(rendered, base, intake)
+        return
     own = open_tokenizer(intake.checkpoint.path)
     ours, theirs = rendered.tokens(base), Tokens(own)
     padding = {*pads, own.pad_token_id} - {None, base.pad_token_id, own.eos_token_id}

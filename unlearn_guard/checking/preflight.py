@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_guard.checking.checkpoints import assert_precisions
+from unlearn_guard.checking.gguf_artifact import look_at
 from unlearn_guard.checking.policy_seal import assert_rule, read_seal
 from unlearn_guard.checking.possible import ALL, possible
 from unlearn_guard.checking.request import DEFAULT_PRECISIONS, Request, Settled, UnsettledError, assert_new, settle
@@ -17,6 +18,7 @@ from unlearn_guard.environment import choose_device
 from unlearn_guard.errors import CheckpointError, UsageError
 from unlearn_guard.intake import Outline, is_remote, look
 from unlearn_guard.judging.thresholds import read_policy, resolve
+from unlearn_guard.quantizers.gguf_mix import PRECISIONS
 from unlearn_guard.records import FULL
 from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.registry import quantizer
@@ -57,7 +59,7 @@ def preflight(request: Request) -> "PolicyDraft":
     for name, path in request.artifacts.items():
         if not is_remote(path):
             with _noted(found):
-                look(path, precision=name)
+                look_at(path) if name in PRECISIONS else look(path, precision=name)
     if draft is None or (found and not _waits(found, candidate, settled)):
         raise _together(found)
     return draft

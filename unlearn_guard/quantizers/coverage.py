@@ -19,6 +19,7 @@ import torch
 from unlearn_guard.environment import with_attention
 from unlearn_guard.errors import Defect, UsageError
 from unlearn_guard.quantizers.gguf_header import checkpoint_refusals
+from unlearn_guard.quantizers.gguf_mix import PRECISIONS as LLAMA_CPP
 from unlearn_guard.quantizers.protocol import largest_group
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def refusals(checkpoint: Path, precision: str) -> tuple[Defect, ...]:
 
     A third party's format says itself, in its `recipe` or `quantize`, what it cannot do.
     """
-    if precision.startswith("gguf-"):
+    if precision in LLAMA_CPP:
         return checkpoint_refusals(checkpoint)
     found = coverage(checkpoint)
     stacked = _stacked(found) if precision != "nf4" else ()

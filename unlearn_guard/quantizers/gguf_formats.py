@@ -18,7 +18,7 @@ from unlearn_guard.quantizers.protocol import Calibration, Placement, directory_
 from unlearn_guard.records import Checkpoint
 
 FILE = "model.gguf"
-_SETTINGS = ("config.json", "generation_config.json")
+SETTINGS = ("config.json", "generation_config.json")
 
 
 class GGUF:
@@ -39,13 +39,13 @@ class GGUF:
 
         The last on a cut of the model in fp32, whose weights nothing has rounded.
         """
-        config, source = _config(checkpoint.path), stored_tensors(checkpoint)
+        config, source = model_config_of(checkpoint.path), stored_tensors(checkpoint)
         if defects := refusals_of(config):
             raise QuantizationError(f"{checkpoint.path} cannot be written as GGUF", defects)
         assert_agrees(source, config, out)
         write(source, config, out / FILE, self.mix, placement.cast)
         self._assert_written(checkpoint, config, out / FILE, placement.cast)
-        for name in _SETTINGS:
+        for name in SETTINGS:
             if (checkpoint.path / name).is_file():
                 shutil.copyfile(checkpoint.path / name, out / name)
         return Checkpoint(path=out, digest=directory_digest(out), precision=self.name, method=checkpoint.method)
@@ -54,14 +54,14 @@ class GGUF:
         """The file behind llama.cpp."""
         from transformers import GenerationConfig
 
-        config = _config(checkpoint.path)
+        config = model_config_of(checkpoint.path)
         files = sorted(checkpoint.path.glob("*.gguf"))
         if len(files) != 1:
             raise QuantizationError(f"{checkpoint.path} holds {len(files)} GGUF files; expected one")
-        if (checkpoint.path / _SETTINGS[1]).is_file():
+        if (checkpoint.path / SETTINGS[1]).is_file():
             endings = GenerationConfig.from_pretrained(checkpoint.path, local_files_only=True)
         else:
-            endings = GenerationConfig.from_model_config(config)
+            endings = GenerationConfig.from_modelmodel_config_of(config)
         return LlamaCpp(files[0], config, endings)
 
     def _assert_written(self, source: Checkpoint, config: Any, file: Path, cast: torch.dtype | str) -> None:
@@ -97,7 +97,8 @@ class Q4_K_M(GGUF):  # noqa: N801 - llama.cpp's name
     name, bits, mix = "gguf-q4_k_m", 4, "Q4_K_M"
 
 
-def _config(path: Path) -> Any:
+def model_config_of(path: Path) -> Any:
+    """The config of a directory, as transformers loads it."""
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)

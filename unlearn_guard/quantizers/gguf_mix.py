@@ -20,6 +20,9 @@ MATRIX = {"Q4_0": "Q4_0", "Q4_1": "Q4_1", "Q8_0": "Q8_0", "Q4_K_M": "Q4_K", "F32
 FILE_TYPES = {"F32": 0, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q4_K_M": 15}
 """`general.file_type`, by recipe."""
 
+PRECISIONS = {f"gguf-{mix.lower()}": mix for mix in FILE_TYPES if mix != "F32"}
+"""The recipe of a precision of ours."""
+
 
 def kind_of(recipe: str, name: str, shape: tuple[int, ...], *, layers: int, tied: bool) -> str:
     """The type of the tensor of this GGUF name."""

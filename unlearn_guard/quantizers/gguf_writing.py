@@ -1,6 +1,7 @@
 """A checkpoint as a GGUF file: llama.cpp's names, order of rotary dimensions and rounding, a tensor at a time."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 
 from unlearn_guard.errors import QuantizationError
+from unlearn_guard.quantizers.coverage import coverage
 from unlearn_guard.quantizers.ggml import Array, encode
 from unlearn_guard.quantizers.gguf_header import ARCHITECTURES, keys_of, rope_factors
 from unlearn_guard.quantizers.gguf_mix import FILE_TYPES, kind_of
@@ -22,8 +24,8 @@ _NORMAL = 1
 """llama.cpp's type of a token that is text."""
 
 
-def gguf_names(source: Mapping[str, StoredTensor], config: Any) -> dict[str, str]:
-    """The model's own name of each tensor by the one that llama.cpp has; a tied head is not stored.
+def gguf_names(source: Iterable[str], config: Any) -> dict[str, str]:
+    """The model's own name of each of these tensors by the one that llama.cpp has; a tied head is not stored.
 
     Raises QuantizationError for a parameter that llama.cpp has no place for.
     """
@@ -92,6 +94,22 @@ def stored_as(
         values = as_llama_cpp(weight, put, config)
         chosen = kind(recipe, put, source[name].shape, config)
         yield put, values if values.ndim < 2 or chosen == "F32" else encode(values, chosen)
+
+
+def code_bytes(directory: Path) -> dict[str, int]:
+    """By the model's own name, the bytes of each matrix's codes in the directory's GGUF file, without their scales."""
+    import gguf
+    from transformers import AutoConfig
+
+    (file,) = directory.glob("*.gguf")
+    kinds = {tensor.name: tensor for tensor in gguf.GGUFReader(file).tensors}
+    config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+    names = gguf_names(coverage(directory).units, config)
+    return {
+        own: int(kinds[put].n_elements) * int(re.sub(r"\D*(\d+).*", r"\1", kinds[put].tensor_type.name)) // 8
+        for put, own in names.items()
+        if put in kinds
+    }
 
 
 def kind(recipe: str, name: str, shape: tuple[int, ...], config: Any) -> str:

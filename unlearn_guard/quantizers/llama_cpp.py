@@ -8,6 +8,7 @@ in fp32, and nothing is kept from one row to the next: what a row is answered de
 import gc
 import json
 import math
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ _NOTHING = -1e30
 """llama.cpp writes the lowest float32 for the logarithm of zero."""
 
 _SHORTEST, _SPARE = 512, 8
+_PATIENCE = 60.0
+"""Seconds."""
 
 
 class LlamaCpp:
@@ -62,6 +65,21 @@ class LlamaCpp:
         for token, nats in self._all(tokens, fresh=True):
             table_V[token] = nats
         return table_V
+
+    def ids(self, text: str, *, special: bool) -> list[int]:
+        """The token ids that llama.cpp makes of a text by the file's own tokenizer, with its BOS if `special`."""
+        if self._server is None:
+            self._start(_SHORTEST)
+        body = json.dumps({"content": text, "add_special": special, "parse_special": True}).encode()
+        request = urllib.request.Request(  # noqa: S310 - this process's own server, over http
+            f"{self._server.listening_address}/tokenize", body, {"Content-Type": "application/json"}
+        )
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with direct.open(request, timeout=_PATIENCE) as answer:
+                return [int(each) for each in json.loads(answer.read())["tokens"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise QuantizationError(f"{self.file.name}: llama.cpp does not say the token ids of a text") from error
 
     def _all(self, tokens: Sequence[int], *, fresh: bool) -> list[tuple[int, float]]:
         """Of every token; llama.cpp is made to take one that it spells."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from unlearn_guard.quantizers.coverage import Coverage
+from unlearn_guard.quantizers.gguf_writing import code_bytes
 from unlearn_guard.quantizers.layers import directory_tensors
 
 _PADDING = 8
@@ -28,7 +29,12 @@ def elements(found: Coverage, name: str) -> int:
 
 
 def stored_bytes(directory: Path) -> dict[str, int]:
-    """How many bytes each tensor of a directory's safetensors files takes; empty where none can be read."""
+    """How many bytes each tensor of a directory's safetensors files takes; empty where none can be read.
+
+    Of a GGUF file those of its codes, without their scales, under the model's own names.
+    """
+    if any(directory.glob("*.gguf")):
+        return code_bytes(directory)
     return {
         name: sum(span.stop - span.start for span in tensor.spans)
         for name, tensor in directory_tensors(directory).items()
