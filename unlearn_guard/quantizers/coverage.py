@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _NAMED = 5
-
 _CLIPPED_TOGETHER = 64
 _UNCLIPPED = ("q_", "k_", "query", "key", "Wqkv")
 """What gptqmodel's AWQ processor does not clip, by parts of a module's name."""
