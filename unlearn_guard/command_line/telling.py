@@ -10,6 +10,7 @@ from rich.console import Console
 from unlearn_guard.judging.gate import exit_status
 from unlearn_guard.organism import EMBEDDED
 from unlearn_guard.records import Run
+from unlearn_guard.reports import other_policy
 from unlearn_guard.reports.terminal import render
 from unlearn_guard.runs.run_json import encode
 
@@ -24,7 +25,12 @@ class Telling:
     def tell(self, run: Run, directory: Path, *, measured: bool) -> None:
         """Print the result; `measured`: by this very command, so that the times of its stages are news."""
         if self.as_json:
-            told = {"status": int(exit_status(run.verdict)), "directory": str(directory), **encode(run)}
+            told = {
+                "status": int(exit_status(run.verdict)),
+                "directory": str(directory),
+                "other_policy": other_policy.as_json(run),
+                **encode(run),
+            }
             click.echo(json.dumps(told, indent=1, allow_nan=False))
             return
         render(run, Console(), directory, verbose=self.verbose, measured=measured)

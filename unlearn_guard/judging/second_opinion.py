@@ -30,19 +30,12 @@ class SecondOpinion:
 
     @property
     def unmeasured(self) -> tuple[str, ...]:
-        """What was not measured, each once: a metric, or a metric at the precisions that are missing."""
+        """What was not measured, each once: metrics, and precisions at which nothing was."""
         checks = self.verdict.checks if self.verdict is not None else ()
-        missing: dict[str, dict[str, None]] = {}
-        asked: dict[str, set[str]] = {}
-        for check in checks:
-            limit = check.limit
-            asked.setdefault(limit.metric, set()).add(limit.precision)
-            if check.outcome is Outcome.UNMEASURED:
-                missing.setdefault(limit.metric, {})[limit.precision] = None
-        return tuple(
-            metric if set(where) == asked[metric] else f"{metric} at {', '.join(where)}"
-            for metric, where in missing.items()
-        )
+        asked = {check.limit.precision for check in checks if check.outcome is not Outcome.UNMEASURED}
+        missing = [check.limit for check in checks if check.outcome is Outcome.UNMEASURED]
+        metrics = dict.fromkeys(limit.metric for limit in missing if limit.precision in asked)
+        return (*metrics, *dict.fromkeys(limit.precision for limit in missing if limit.precision not in asked))
 
 
 def second_opinion(run: Run) -> SecondOpinion:

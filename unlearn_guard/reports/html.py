@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from unlearn_guard.records import FULL, MEASURES, Check, Measurement, Outcome, Role, Run
-from unlearn_guard.reports import charts, positive_control, retention, wording
+from unlearn_guard.reports import charts, other_policy, positive_control, retention, wording
 from unlearn_guard.reports.evidence import Evidence, Flips
 from unlearn_guard.reports.meanings import meanings
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
@@ -41,6 +41,7 @@ def page(evidence: Evidence, *, show_items: bool = False, items_page: str | None
         sentence=sentence(run),
         headline=wording.headline(run),
         control=positive_control.line(run),
+        other=other_policy.line(run),
         scores=scorecard(run),
         checks=worst_first(run.verdict.checks),
         todo=steps(run),

@@ -7,7 +7,7 @@ and names stand in code, where GitHub looks for no mentions.
 from collections.abc import Iterator, Sequence
 
 from unlearn_guard.records import FULL, Check, Outcome, Role
-from unlearn_guard.reports import positive_control, wording
+from unlearn_guard.reports import other_policy, positive_control, wording
 from unlearn_guard.reports.evidence import Evidence
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
 
@@ -23,7 +23,9 @@ def markdown(evidence: Evidence, *, limit: int = LIMIT) -> str:
     held = [check for check in checks if check.outcome is Outcome.PASSED]
     word = {"passed": "✓ Passed", "failed": "✕ Failed"}.get(run.verdict.word, "? Not established")
     text = _Text(limit, pointer=f"Cut here; all of it is in report.html of {code(evidence.directory)}.")
-    text.add(f"## {word}\n\n{prose(sentence(run))}\n\n{prose(wording.headline(run))}\n\n")
+    text.add(
+        f"## {word}\n\n{prose(sentence(run))}\n\n{prose(wording.headline(run))}\n\n{prose(other_policy.line(run))}\n\n"
+    )
     if (control := positive_control.line(run)) is not None:
         text.add(f"{prose(control)}\n\n")
     text.table(("", "property", "limits held"), _properties(evidence))

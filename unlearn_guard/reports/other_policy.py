@@ -6,7 +6,7 @@ from unlearn_guard.judging.second_opinion import SecondOpinion, second_opinion
 from unlearn_guard.records import Outcome, Run
 from unlearn_guard.reports import wording
 
-_NAMED = 3
+_NAMED = 8  # of what was not measured
 
 
 def line(run: Run) -> str:
@@ -28,24 +28,19 @@ def _said(found: SecondOpinion) -> str:
     if verdict.passed:
         return f"passed, every one of {len(verdict.checks)} limits would have held"
     if broken := found.ids(Outcome.FAILED):
-        return f"failed, {_listed(broken)} would be broken"
-    open_ = found.ids(Outcome.INCONCLUSIVE)
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        return f"failed, {wording.short(broken[0])}{more} would be broken"
+    missing, open_ = found.unmeasured, len(found.ids(Outcome.INCONCLUSIVE))
     parts = [
-        f"{_and(found.unmeasured)} {'was' if len(found.unmeasured) == 1 else 'were'} not measured"
-        if found.unmeasured
-        else "",
-        f"{_listed(open_)} would be inconclusive" if open_ else "",
+        f"{_listed(missing)} {'was' if len(missing) == 1 else 'were'} not measured" if missing else "",
+        f"{open_} of {len(verdict.checks)} limits would be inconclusive" if open_ else "",
         "" if verdict.complete else "not every item was asked",
     ]
     return f"not established: {'; '.join(part for part in parts if part)}"
 
 
-def _listed(ids: tuple[str, ...]) -> str:
-    names = [wording.short(each) for each in ids[:_NAMED]]
-    more = [f"{len(ids) - _NAMED} more"] if len(ids) > _NAMED else []
-    return _and((*names, *more))
-
-
-def _and(names: tuple[str, ...]) -> str:
-    *front, last = [wording.plain(each) for each in names]
+def _listed(names: tuple[str, ...]) -> str:
+    """`a`, `a and b`, `a, b, c and 2 more`."""
+    shown = [wording.short(each, 40) for each in names[:_NAMED]]
+    *front, last = [*shown, f"{len(names) - _NAMED} more"] if len(names) > _NAMED else shown
     return f"{', '.join(front)} and {last}" if front else last

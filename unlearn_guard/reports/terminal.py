@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unlearn_guard.records import Check, Outcome, Run
-from unlearn_guard.reports import positive_control, wording
+from unlearn_guard.reports import other_policy, positive_control, wording
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
 from unlearn_guard.reports.steps import Step, steps
 
@@ -53,6 +53,7 @@ def render(
     if (control := positive_control.line(run)) is not None:
         console.print(Text(control))
     console.print(_headline(run))
+    console.print(Text(other_policy.line(run)))
     if directory is not None:
         console.print(Text(f"Report: {wording.plain(str(directory / REPORT))}"), soft_wrap=True)
         console.print(Text(f"Run directory: {wording.plain(str(directory))}"), soft_wrap=True)
