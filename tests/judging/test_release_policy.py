@@ -7,10 +7,21 @@ from unlearn_guard.judging.derive import derive
 from unlearn_guard.judging.gate import judge
 from unlearn_guard.judging.lint import draft_warnings
 from unlearn_guard.judging.thresholds import list_policies, read_policy, resolve
-from unlearn_guard.records import Outcome, Role
+from unlearn_guard.records import Outcome, Property, Role
 
 ITEMS = 2000
 ANSWERED = {"above_chance_removed", "forget_drop", "ptq_gap", "retain_drop"}
+
+
+def limits():
+    tasks = (made_task(100), made_task(100, "kept", Role.RETAIN))
+    return resolve(read_policy("release"), tasks, ("full", "nf4", "gptq", "awq")).limits
+
+
+def test_both_sides_of_chance_are_forgetting_and_at_four_bits_permanence():
+    guarded = {each.precision: each.guards for each in limits() if each.metric == "above_chance_removed"}
+    assert guarded["full"] is Property.FORGETTING
+    assert guarded["nf4"] is Property.PERMANENCE
 
 
 def outcomes(full, nf4, items=ITEMS):

@@ -158,7 +158,7 @@ METRICS: dict[str, Metric] = {
             "share of base",
             Property.REPORTED,
         ),
-        _metric("above_chance_removed", Asks.FORGET, Where.EVERYWHERE, _RATIO, "share of base", Property.REPORTED),
+        _metric("above_chance_removed", Asks.FORGET, Where.EVERYWHERE, _RATIO, "share of base", Property.FORGETTING),
         _metric("paraphrase_recovery", Asks.SUITE, Where.EVERYWHERE, _SHARE, "share of base", Property.FORGETTING),
         *(_metric(name, Asks.FORGET, Where.DENSE, _SHARE, "share of base", Property.ERASURE) for name in RESIDUES),
         _metric("recovery", Asks.FORGET, Where.QUANTIZED, _RATIO, "share of what was removed", Property.REPORTED),

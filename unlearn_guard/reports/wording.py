@@ -178,6 +178,11 @@ def mend(limit: Limit, task: str) -> str:
             f"Quantizing to {precision} brings {task} back. Unlearn with larger updates on fewer weights "
             f"(a magnitude floor), and do not release for {precision}."
         )
+    if limit.metric == "above_chance_removed":
+        return (
+            f"Below the bounds the {precision} model still answers {task}; above them it answers less often than by "
+            "chance, and to avoid the truth takes knowing it: aim at what a model that never saw it answers."
+        )
     if limit.metric == "quantized_share":
         return f"Much of the {precision} model is not in 4 bits, so what it shows of permanence is no evidence."
     if limit.metric == "dtype_gap":
