@@ -23,17 +23,23 @@ _NAMES = ("cad", "as_c", "as_nc")
 
 def cad(base: EdgeScores, candidate: EdgeScores, circuit: Circuit) -> float:
     """Circuit attribution divergence over the edges into the circuit's MLPs. At least 0, without an upper bound."""
-    return float(_divergence(*_aligned(base, candidate, circuit))[0, 0])
+    return divergences(base, candidate, circuit)[0]
 
 
 def as_c(base: EdgeScores, candidate: EdgeScores, circuit: Circuit) -> float:
     """Change of the scores inside the circuit, as a share of all attribution of the base."""
-    return float(_divergence(*_aligned(base, candidate, circuit))[1, 0])
+    return divergences(base, candidate, circuit)[1]
 
 
 def as_nc(base: EdgeScores, candidate: EdgeScores, circuit: Circuit) -> float:
     """Change of the scores outside the circuit, as a share of all attribution of the base."""
-    return float(_divergence(*_aligned(base, candidate, circuit))[2, 0])
+    return divergences(base, candidate, circuit)[2]
+
+
+def divergences(base: EdgeScores, candidate: EdgeScores, circuit: Circuit) -> tuple[float, float, float]:
+    """CAD, AS-C and AS-NC of the same two models, from one look at their edges."""
+    found, contained, outside = _divergence(*_aligned(base, candidate, circuit))[:, 0].tolist()
+    return found, contained, outside
 
 
 def _aligned(base: EdgeScores, candidate: EdgeScores, circuit: Circuit) -> tuple[Floats, Floats, NDArray[np.bool_]]:

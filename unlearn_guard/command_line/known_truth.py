@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from unlearn_guard.command_line.options import PATH, names, seed, seeds
 from unlearn_guard.errors import ExitStatus
@@ -110,6 +109,8 @@ def calibrate(
     """
     _assert_known("--candidates", candidates or (), ZOO)
     _assert_known("--sizes", sizes, SIZES)
+    from rich.console import Console
+
     from unlearn_guard.calibrating.calibrate import MARKDOWN, Asked
     from unlearn_guard.calibrating.calibrate import calibrate as calibrated
     from unlearn_guard.calibrating.writing import page, put_between, summary

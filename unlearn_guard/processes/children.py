@@ -6,7 +6,6 @@ a `pickle.py` or `pytest.py` there would run.
 And none of them outlives us, however we end: SIGKILL leaves nobody to clean up, so each looks after itself.
 """
 
-import multiprocessing
 import os
 import select
 import signal
@@ -75,6 +74,8 @@ def end_with(lifeline: int) -> None:
 
 def end_with_parent() -> None:
     """End this process of multiprocessing's with its parent: a pool's initializer, as it comes before long imports."""
+    import multiprocessing  # here, as no command that only tells something needs it
+
     parent = multiprocessing.parent_process()
     if parent is None:
         raise RuntimeError("this process is nobody's child")

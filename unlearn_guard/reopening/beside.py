@@ -50,8 +50,7 @@ def _divergences(directory: Path, run: Run, files: Collection[str]) -> Iterator[
             continue
         try:
             base, candidate = (read_scores(directory / name) for name in names)
-            circuit = mlp_circuit(base)
-            values = [measure(base, candidate, circuit) for measure in (cad.cad, cad.as_c, cad.as_nc)]
+            values = cad.divergences(base, candidate, mlp_circuit(base))
         except GuardError as error:
             raise _refused(directory, names[1], str(error), "edge scores that can be compared with base's") from error
         for name, scores, digest in zip(names, (base, candidate), (run.base.digest, run.candidate.digest), strict=True):
