@@ -11,6 +11,7 @@ from torch import Tensor
 from unlearn_guard.errors import NonFiniteError, ScoringError
 from unlearn_guard.scoring.answers import Nats
 from unlearn_guard.scoring.branching import Branching, Trunk
+from unlearn_guard.scoring.head import in_one_piece
 from unlearn_guard.scoring.packs import Pack
 
 Answer = tuple[Nats, bool]
@@ -29,6 +30,7 @@ class Forward:
 
     def __init__(self, model: Any, *, vocabulary: int, padding: int, label: str) -> None:
         model.eval()
+        in_one_piece(model)
         self.model = model
         self.vocabulary = vocabulary
         self.padding = padding

@@ -1,7 +1,7 @@
 """The model side of lm-eval: our class on its LM interface."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -10,12 +10,12 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from unlearn_guard.errors import ScoringError
 from unlearn_guard.scoring.answers import Nats, Written
-from unlearn_guard.scoring.batches import Row, batches_of, rows_of
+from unlearn_guard.scoring.batches import rows_of
 from unlearn_guard.scoring.elsewhere import Elsewhere, OneToken
 from unlearn_guard.scoring.forward import Answer, Forward
 from unlearn_guard.scoring.generation import generate
 from unlearn_guard.scoring.greedy import Generation, read_generation
-from unlearn_guard.scoring.packs import Pack, packs_of, trunks_of
+from unlearn_guard.scoring.sharing import answers
 from unlearn_guard.scoring.tokens import Pair, Tokens
 
 UNSET_LENGTH = int(1e30)
@@ -97,9 +97,9 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
             for context, continuation in map(make_disjoint_window, windows):
                 pairs.append((tuple(context), tuple(continuation)))
                 owners.append(index)
-        answers = self._answer(pairs, lambda index: _name(requests[owners[index]]), report=False)
+        scored = self._answer(pairs, lambda index: _name(requests[owners[index]]), report=False)
         nats: list[list[Nats]] = [[] for _ in requests]
-        for owner, (likelihood, _) in zip(owners, answers, strict=True):
+        for owner, (likelihood, _) in zip(owners, scored, strict=True):
             nats[owner].append(likelihood)
         self._report(len(requests))
         return [Nats.joined(each) for each in nats]
@@ -134,26 +134,13 @@ class GuardLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
     def _answer(self, pairs: Sequence[Pair], name: Callable[[int], str], *, report: bool) -> list[Answer]:
         rows, truncated = rows_of(pairs, self.max_length)
         self.truncated |= {name(index) for index in truncated}
-        answers: dict[int, Answer] = {}
+        found: dict[int, Answer] = {}
         self._forward.each_token = self.each_token
-        for trunk, packs in self._shared(rows):
-            before = self._forward.branching.trunk(trunk) if trunk else None
-            for batch in batches_of(packs, self.batch_size):
-                scored = self._forward.score(batch, name, before)
-                answers.update(scored)
-                if report:
-                    self._report(len(scored))
-        return [answers[index] for index in range(len(pairs))]
-
-    def _shared(self, rows: Sequence[Row]) -> Iterator[tuple[tuple[int, ...], list[Pack]]]:
-        """Trunks with what follows each, and every row that shares nothing alone."""
-        alone = [row for row in rows if len(row.tokens) > self._forward.branching.deepest]
-        yield (), [Pack.of(row) for row in alone]
-        within = [row for row in rows if len(row.tokens) <= self._forward.branching.deepest]
-        for trunk, members in trunks_of(within):
-            packs = packs_of(members, len(trunk))
-            yield trunk, [pack for pack in packs if len(pack.rows) > 1]
-            yield trunk, [pack for pack in packs if len(pack.rows) == 1]
+        for scored in answers(self._forward, rows, self.batch_size, name):
+            found.update(scored)
+            if report:
+                self._report(len(scored))
+        return [found[index] for index in range(len(pairs))]
 
     def _report(self, count: int) -> None:
         if self._progress is not None:

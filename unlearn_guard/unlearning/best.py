@@ -37,11 +37,23 @@ class Best:
         """Judge the model as it now is."""
         if step % self._every and step != self._last:
             return
-        forget, retain = (accuracy(self._model, self._asked[role]) for role in (Role.FORGET, Role.RETAIN))
+        retain = accuracy(self._model, self._asked[Role.RETAIN])
         self._retained.append(retain)
-        if retain >= self._least and forget <= self._left:
+        if retain < self._least:
+            return  # whatever it forgot
+        forget = accuracy(self._model, self._asked[Role.FORGET])
+        if forget <= self._left:
             self._left = forget
-            self._kept = {name: one.detach().clone() for name, one in self._trained.items()}
+            self._keep()
+
+    @torch.no_grad()
+    def _keep(self) -> None:
+        """Into the copies that there are: two of them would not fit where one does."""
+        for name, one in self._trained.items():
+            if name in self._kept:
+                self._kept[name].copy_(one)
+            else:
+                self._kept[name] = one.detach().clone()
 
     @torch.no_grad()
     def restore(self) -> None:

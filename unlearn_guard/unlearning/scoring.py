@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from unlearn_guard.errors import NonFiniteError, UsageError
-from unlearn_guard.unlearning.corpora import Batch, Question, Text, batch
+from unlearn_guard.errors import UsageError
+from unlearn_guard.scoring.batches import rows_of
+from unlearn_guard.scoring.forward import Forward
+from unlearn_guard.scoring.head import in_one_piece
+from unlearn_guard.scoring.sharing import answers
+from unlearn_guard.unlearning.corpora import Batch, Question
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +46,7 @@ class Scored:
 def score(model: PreTrainedModel, asked: Batch) -> Scored:
     """Run the model on a batch. Logits are computed from the first token that counts on. Raises UsageError."""
     kept = asked.ids_BT.shape[1] - asked.first + 1
+    in_one_piece(model)
     logits = model(input_ids=asked.ids_BT, attention_mask=asked.mask_BT, use_cache=False, logits_to_keep=kept).logits
     if logits.shape[1] != kept:
         raise UsageError(f"{type(model).__name__} ignored logits_to_keep={kept}: logits {tuple(logits.shape)}")
@@ -73,43 +79,20 @@ def score_both(model: PreTrainedModel, preferred: Batch, asked: Batch) -> tuple[
 def accuracy(model: PreTrainedModel, questions: Sequence[Question], *, rows: int = 64) -> float:
     """Share of the questions whose right choice has the highest summed log-likelihood, in [0, 1].
 
-    Raises UsageError where there are no questions, NonFiniteError where a likelihood is no number.
+    What questions begin with in common is run once, as in scoring. Raises UsageError where there are no questions,
+    NonFiniteError where a likelihood is no number.
     """
     if not questions:
         raise UsageError("the accuracy of no questions is not a number", fix="Give the corpus questions with choices.")
-    device = next(model.parameters()).device
-    order = sorted(range(len(questions)), key=lambda place: len(questions[place].prompt))
-    right = 0
-    for words, likelihoods in ((True, _of_words), (False, _of_continuations)):
-        places = [place for place in order if _is_words(questions[place]) is words]
-        for start in range(0, len(places), rows):
-            part = [questions[place] for place in places[start : start + rows]]
-            found = likelihoods(model, part, device)
-            right += sum(max(range(len(b)), key=b.__getitem__) == a.answer for a, b in zip(part, found, strict=True))
-    return right / len(questions)
-
-
-def _is_words(question: Question) -> bool:
-    """True where every choice is one token, so that one run of the prompt tells them all."""
-    return all(len(choice) == 1 for choice in question.choices)
-
-
-def _of_words(model: PreTrainedModel, part: Sequence[Question], device: torch.device) -> list[list[float]]:
-    """The log-likelihood of each choice of questions whose choices are one token each."""
-    texts = [Text(ids=each.prompt + each.choices[0], start=len(each.prompt)) for each in part]
-    scored = score(model, batch(texts, range(len(texts)), device))
-    logp_BV = scored.logits_BSV[scored.counted_BS].log_softmax(-1)
-    return [_finite(logp_V[[choice[0] for choice in each.choices]]) for each, logp_V in zip(part, logp_BV, strict=True)]
-
-
-def _of_continuations(model: PreTrainedModel, part: Sequence[Question], device: torch.device) -> list[list[float]]:
-    """The summed log-likelihood of each choice of any questions, one row a choice."""
-    texts = [Text(ids=each.prompt + choice, start=len(each.prompt)) for each in part for choice in each.choices]
-    values = iter(_finite(-score(model, batch(texts, range(len(texts)), device)).nll_B))
-    return [[next(values) for _ in each.choices] for each in part]
-
-
-def _finite(values: Tensor) -> list[float]:
-    if not values.isfinite().all():
-        raise NonFiniteError("a choice's log-likelihood is NaN or infinite", fix="The training diverged: lower lr.")
-    return [float(value) for value in values]
+    pairs = [(each.prompt, choice) for each in questions for choice in each.choices]
+    whole, _ = rows_of(pairs, max(len(prompt) + len(choice) for prompt, choice in pairs))
+    largest = max(token for pair in pairs for part in pair for token in part)
+    mode = model.training
+    try:
+        forward = Forward(model, vocabulary=largest + 1, padding=0, label="the model that is trained")
+        found = dict(chain.from_iterable(answers(forward, whole, rows, lambda index: f"choice {index}")))
+    finally:
+        model.train(mode)
+    values = (found[index][0] for index in range(len(pairs)))
+    asked = [(each.answer, [next(values) for _ in each.choices]) for each in questions]
+    return sum(max(range(len(each)), key=each.__getitem__) == answer for answer, each in asked) / len(questions)
