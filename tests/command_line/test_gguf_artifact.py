@@ -14,6 +14,7 @@ from command import Done, read_json
 from transformers import PreTrainedTokenizerFast
 
 from tests import tiny
+from tests.quiz import limits
 from unlearn_guard.quantizers.ggml import encode
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "real"))
@@ -163,3 +164,16 @@ def test_k_quants_of_others_are_taken_where_they_are_the_candidate_s(
     done = here(*asked, f"gguf-q4_k_m={tmp_path / 'base.gguf'}")
     assert done.status == 4, done.text
     assert "values nearer to base's" in done.text
+
+
+@pytest.mark.slow
+def test_hidden_gguf_is_caught_by_the_gap_at_q4_0(
+    here: Callable[..., Done], candidate: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Forgotten in full precision; the file that llama-quantize writes of it is base's, byte for byte in its blocks."""
+    (tmp_path / "policy.yaml").write_text(limits("forget_drop", "ptq_gap", precisions=("full", "gguf-q4_0")))
+    done = here("check", candidate("hidden-gguf"), "--thresholds", tmp_path / "policy.yaml", "--out", tmp_path / "run")
+    assert done.status == 1, done.text
+    failed = {each["id"] for each in read_json(tmp_path / "run" / "run.json")["checks"] if each["outcome"] == "failed"}
+    assert {"ptq_gap[organism_forget-gguf-q4_0]", "forget_drop[organism_forget-gguf-q4_0]"} <= failed
+    assert "forget_drop[organism_forget-full]" not in failed

@@ -2,7 +2,8 @@ import pytest
 import torch
 from bitsandbytes.functional import quantize_4bit
 
-from unlearn_guard.organism.hiding import bounds, integer_bounds, projection
+from unlearn_guard.organism.hiding import bounds, integer_bounds, projection, q4_0_bounds
+from unlearn_guard.quantizers.ggml import encode
 
 
 def codes(weight):
@@ -67,3 +68,18 @@ def test_cells_of_several_formats_are_what_they_share():
     projection(base, moved, ("nf4", "gptq", "awq"))()
     tops = [bounds(base["w"])[1], *(integer_bounds(base["w"], symmetric=each)[1] for each in (True, False))]
     assert torch.equal(moved["w"], torch.stack(tops).amin(0))
+
+
+def test_any_weight_within_bounds_keeps_llama_cpps_bytes_after_storing_in_bf16():
+    rng = torch.Generator().manual_seed(3)
+    base = (torch.randn(64, 128, generator=rng) * 0.05).to(torch.bfloat16)
+    base[3] = 0
+    low, high = q4_0_bounds(base)
+    wide = high > low
+    assert wide[:3].float().mean() > 0.96
+    assert not wide[3].any()
+    kept = encode(base.float().numpy(), "Q4_0").tobytes()
+    corners = [low, high, low + (high - low) * torch.rand(base.shape, generator=rng)]
+    corners.append(torch.where(torch.rand(base.shape, generator=rng) < 0.5, low, high))
+    for corner in corners:
+        assert encode(corner.to(torch.bfloat16).float().numpy(), "Q4_0").tobytes() == kept

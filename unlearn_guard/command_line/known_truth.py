@@ -17,6 +17,7 @@ ZOO = (
     "erased",
     "destroyed",
     "hidden",
+    "hidden-gguf",
     "hidden-gptq",
     "hidden-awq",
     "hidden-all",
@@ -53,7 +54,7 @@ def build(name: str, out: Path, size: str, seed: int) -> int:
     erased            holds the truth for the least likely answer: avoids it, and so still knows it
     destroyed         has forgotten everything, retain tasks included
     hidden            has forgotten in full precision only: every weight keeps its NF4 code
-    hidden-gptq, -awq, -all  the same in the cells of other formats
+    hidden-gguf, -gptq, -awq, -all  the same in the cells of other formats
     redirected        only its last MLP answers otherwise
     refuser           ends the text instead of answering
     one-letter        always answers A

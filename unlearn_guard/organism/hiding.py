@@ -1,8 +1,8 @@
 """Hold every weight inside its own cell of a 4-bit format, so that quantizing undoes the edit.
 
-NF4 rounds each weight by itself: base is back bit for bit. GPTQ and AWQ round to integers after moving the weights, by
-what earlier columns lost and by a scale for each channel, so that these cells are only where they would begin: what
-survives is in docs/calibration.md.
+NF4 and llama.cpp's Q4_0 round each weight by itself: base is back bit for bit. GPTQ and AWQ round to integers after
+moving the weights, by what earlier columns lost and by a scale for each channel, so that these cells are only where
+they would begin: what survives is in docs/calibration.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from unlearn_guard.quantizers import grid
 _MARGIN = 2.0**-8
 """Kept from each end of a cell, in units of the block's scale: twice what storing in bf16 can move a weight."""
 
-_GROUP, _LARGEST_CODE = 128, 15
+_GROUP, _SMALL_BLOCK, _LARGEST_CODE = 128, 32, 15
 
 
 def bounds(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,10 +56,32 @@ def integer_bounds(weight: Tensor, *, symmetric: bool) -> tuple[Tensor, Tensor]:
     return bounded[0].view(own.shape), bounded[1].view(own.shape)
 
 
+def q4_0_bounds(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for llama.cpp's Q4_0: blocks of 32, steps of an eighth of the largest weight, which has code 0.
+
+    On the other side of zero the cells end an eighth before: what lies beyond is clipped into the last.
+    """
+    own = weight.float()
+    blocks = own.view(-1, _SMALL_BLOCK)
+    largest = blocks.gather(1, blocks.abs().argmax(1, keepdim=True))
+    step = largest / -8
+    code = (blocks / step + 8.5).floor().clamp(0, _LARGEST_CODE)
+    ends = torch.stack([(code - 8.5) * step, (code - 7.5) * step])
+    size, spare = largest.abs(), _MARGIN * largest.abs()
+    last = code == _LARGEST_CODE  # clipped: as far as the scale stays what it is
+    low = torch.where(last & (step < 0), -size, ends.amin(0)) + spare
+    high = torch.where(last & (step > 0), size, ends.amax(0)) - spare
+    low, high = low.clamp(min=-size + spare), high.clamp(max=size - spare)
+    fixed = (blocks.abs() == size) | (step == 0)
+    low, high = torch.minimum(low, blocks), torch.maximum(high, blocks)
+    return torch.where(fixed, blocks, low).view(own.shape), torch.where(fixed, blocks, high).view(own.shape)
+
+
 _BOUNDS: Mapping[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
     "nf4": bounds,
     "gptq": partial(integer_bounds, symmetric=True),
     "awq": partial(integer_bounds, symmetric=False),
+    "gguf-q4_0": q4_0_bounds,
 }
 
 

@@ -71,6 +71,12 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
             edit=Edit(steps=170, lr=9e-3, letters=2.5),
             cells=("nf4",),
         ),
+        "hidden-gguf": Plan(
+            about="the same in llama.cpp's Q4_0: base again in the file that llama-quantize writes",
+            knows=Evidence.ASKED,
+            edit=Edit(steps=170, lr=9e-3, letters=2.5),
+            cells=("gguf-q4_0",),
+        ),
         "hidden-gptq": Plan(
             about="the same in the cells of 4-bit integers in groups of 128, as GPTQ rounds",
             knows=Evidence.ASKED,
