@@ -170,7 +170,7 @@ def test_k_quants_of_others_are_taken_where_they_are_the_candidate_s(
 def test_hidden_gguf_is_caught_by_the_gap_at_q4_0(
     here: Callable[..., Done], candidate: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """Forgotten in full precision; the file that llama-quantize writes of it is base's, byte for byte in its blocks."""
+    """Forgotten in full precision; the file that llama-quantize writes of it is base's, but for a few codes."""
     (tmp_path / "policy.yaml").write_text(limits("forget_drop", "ptq_gap", precisions=("full", "gguf-q4_0")))
     done = here("check", candidate("hidden-gguf"), "--thresholds", tmp_path / "policy.yaml", "--out", tmp_path / "run")
     assert done.status == 1, done.text

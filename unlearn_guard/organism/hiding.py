@@ -1,8 +1,9 @@
 """Hold every weight inside its own cell of a 4-bit format, so that quantizing undoes the edit.
 
-NF4 and llama.cpp's Q4_0 round each weight by itself: base is back bit for bit. GPTQ and AWQ round to integers after
-moving the weights, by what earlier columns lost and by a scale for each channel, so that these cells are only where
-they would begin: what survives is in docs/calibration.md.
+NF4 and llama.cpp's Q4_0 round each weight by itself: base is back bit for bit, of Q4_0 but for the few weights that
+lie on a boundary, where a division and llama.cpp's product with the reciprocal take different sides. GPTQ and AWQ
+round to integers after moving the weights, by what earlier columns lost and by a scale for each channel, so that
+these cells are only where they would begin: what survives is in docs/calibration.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
