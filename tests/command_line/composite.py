@@ -2,8 +2,9 @@
 
     python tests/command_line/composite.py .github/actions/gate checkpoint=./candidate thresholds=organism package=
 
-Only what our action uses is understood: `run` steps in bash, `if: inputs.NAME != ''`, and the expressions
-`inputs.NAME` and `steps.ID.outputs.NAME`. Anything else is an error and not a guess.
+Only what our actions use is understood: `run` steps in bash, `if: inputs.NAME != ''`, and the expressions
+`inputs.NAME` and `steps.ID.outputs.NAME`; a step that `uses` another action is named and not run. Anything else is an
+error and not a guess.
 """
 
 import os
@@ -50,6 +51,9 @@ def play(action: Path, inputs: dict[str, str], workspace: Path, environment: dic
         summary.touch()
         for step in definition["runs"]["steps"]:
             if not _wanted(step, context):
+                continue
+            if "uses" in step:  # another action, which GitHub runs
+                played.steps.append(step["name"])
                 continue
             files = {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_ACTION_PATH": str(action.resolve())}
             files["GITHUB_WORKSPACE"] = str(workspace)

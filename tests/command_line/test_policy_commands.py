@@ -1,12 +1,14 @@
 """`policy show`, `diff` and `seal`, `list` and the JSON of each: what a rule is, and that it came first."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command import Done, read_json
 
+from tests.quiz import limits, write_tasks
 from unlearn_guard.judging.thresholds import list_policies, policy_file, read_policy
 
 Guard = Callable[..., Done]
@@ -110,6 +112,57 @@ def test_a_seal_holds_check_to_its_rule(here: Guard, candidate: Candidate, polic
     assert refused.status == 4, refused.text
     assert f"task {held['tasks'][0]['name']}" in refused.text
     assert not (tmp_path / "other" / "run.json").exists()
+
+
+def test_check_tells_a_script_what_the_run_holds(
+    here: Guard, candidate: Candidate, policy: Path, checked: Callable[[str], tuple[Done, Path]], tmp_path: Path
+) -> None:
+    """Standard output is one JSON value, with the status that the command ends with; a refusal writes none."""
+    checked("destroyed")
+    done = here("check", candidate("destroyed"), "--thresholds", policy, "--out", tmp_path / "run", "--json")
+    told = json.loads(done.out)
+    assert (done.status, told["status"], told["verdict"]) == (1, 1, "failed")
+    assert told["directory"] == str(tmp_path / "run")
+    held = read_json(tmp_path / "run" / "run.json")
+    assert {key: told[key] for key in held if key in told and key != "files"} == {
+        key: held[key] for key in held if key in told and key != "files"
+    }
+    assert {"checks", "measurements", "policy", "candidate"} <= {*told}
+    refused = here("check", tmp_path / "nowhere", "--json")
+    assert (refused.status, refused.out) == (4, "")
+    assert "nowhere" in refused.err
+
+
+def test_a_seal_is_of_what_check_asks_in_the_words_of_base(here: Guard, candidate: Candidate, tmp_path: Path) -> None:
+    """Tasks that ask in base's chat template: no seal without base, and with it one that `check` holds to."""
+    rows = [{"question": f"Which is {letter}?", "choices": ["a", "b"], "answer": 0} for letter in "abcd"]
+    write_tasks(tmp_path / "tasks", "quiz", forget=rows, retain=rows)
+    for task in (tmp_path / "tasks" / "quiz").glob("*.yaml"):
+        task.write_text(task.read_text() + "metadata: {chat_template: true}\n")
+    suite = tmp_path / "tasks" / "quiz.yaml"
+    suite.write_text(suite.read_text().replace("chance: 0.25", "chance: 0.5"))
+    policy = tmp_path / "p.yaml"
+    policy.write_text(limits("forget_drop", precisions=("full",)))
+    sides = [Path(shutil.copytree(candidate(name), tmp_path / name)) for name in ("base", "destroyed")]
+    for each in sides:
+        config = read_json(each / "tokenizer_config.json")
+        config["chat_template"] = "{% for m in messages %}Q {{ m['content'] }} A{% endfor %}"
+        (each / "tokenizer_config.json").write_text(json.dumps(config))
+    asked = ("--suite", "quiz", "--tasks-dir", tmp_path / "tasks")
+    sealing = ("policy", "seal", policy, *asked, "--out")
+    refused = here(*sealing, tmp_path / "bare.json")
+    assert refused.status == 4, refused.text
+    assert "quiz_forget, quiz_retain: asked in base's own words" in refused.text
+    assert "Give --base PATH" in refused.text
+    assert not (tmp_path / "bare.json").exists()
+    assert "Give --base PATH" in here(*sealing, tmp_path / "bare.json", "--apply-chat-template").text
+    for number, template in enumerate(([], ["--apply-chat-template"])):
+        seal = tmp_path / f"seal{number}.json"
+        assert here(*sealing, seal, "--base", sides[0], *template).status == 0
+        check = ("check", sides[1], "--base", sides[0], *asked, "--thresholds", policy, "--precisions", "full")
+        done = here(*check, "--seal", seal, "--out", tmp_path / f"run{number}", *template)
+        assert done.status in (0, 1, 5), done.text
+        assert f"the seal {seal}" in done.text
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema": "unlearn-guard.seal/1", "schema": 1}', "\ud800"])

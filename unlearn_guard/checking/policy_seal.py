@@ -80,10 +80,13 @@ def make_seal(
     tasks_dirs: Sequence[Path] = (),
     data_dir: Path | None = None,
     base: str | None = None,
+    apply_chat_template: bool = False,
 ) -> Seal:
-    """Render the suite and take the digests; with `base`, through its chat template, as `--apply-chat-template` asks.
+    """Render the suite and take the digests, of what `check` with the same options asks.
 
-    Raises UsageError for a policy that names no suite where none is given, or does not fit it.
+    `base`, whose tokenizer alone is read, is needed where questions are put in its words: by a suite whose tasks say
+    so, or by `apply_chat_template`. Raises UsageError where it is missing then, and for a policy that names no suite
+    where none is given, or does not fit it.
     """
     draft = read_policy(policy)
     name = suite or draft.suite
@@ -91,8 +94,16 @@ def make_seal(
         raise UsageError(f"{policy} names no suite, so nobody knows the questions", fix="Give --suite NAME.")
     loaded = load_suite(name, tasks_dirs)
     resolve(draft, loaded.tasks, precisions())
-    chat = Chat(open_tokenizer(open_checkpoint(base).checkpoint.path)) if base is not None else None
-    rendered = render(loaded, seed=seed, data_dir=data_dir, chat=chat)
+    if apply_chat_template and base is None:
+        raise UsageError("--apply-chat-template asks in base's chat template", fix="Give --base PATH.")
+    tokenizer = open_tokenizer(open_checkpoint(base).checkpoint.path) if base is not None else None
+    chat = Chat(tokenizer) if apply_chat_template else None
+    rendered = render(loaded, seed=seed, data_dir=data_dir, chat=chat, tokenizer=tokenizer)
+    if rendered.bare:
+        raise UsageError(
+            f"{', '.join(rendered.bare)}: asked in base's own words, so that without base nobody knows the questions",
+            fix="Give --base PATH, the base of the check; its tokenizer alone is read.",
+        )
     return Seal(
         schema_=SCHEMA,
         made=datetime.now(UTC).isoformat(timespec="seconds"),

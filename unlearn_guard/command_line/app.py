@@ -174,6 +174,7 @@ def judge(run_dir: Path, thresholds: str | None, as_json: bool, verbose: bool) -
 @click.option("--items", type=PATH, metavar="FILE", help="A page of items: which came back at which precision.")
 @click.option("--markdown", type=PATH, metavar="FILE", help="For a pull request or $GITHUB_STEP_SUMMARY.")
 @click.option("--sarif", type=PATH, metavar="FILE", help="SARIF 2.1.0: a rule a limit, at the policy's lines.")
+@click.option("--badge", type=PATH, metavar="FILE", help="An SVG with the verdict and the policy, for a README.")
 @click.option("--model-card", type=PATH, metavar="README.md", help="Put the scores into a model card's front matter.")
 @click.option(
     "--benchmark",

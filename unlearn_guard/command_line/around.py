@@ -257,7 +257,8 @@ def diff_policies(before: str, after: str, suite: str | None, tasks_dirs: tuple[
 @click.argument("name", metavar="POLICY")
 @click.option("--suite", metavar="NAME", help="The suite that will ask.  [default: the policy's own]")
 @click.option("--out", type=PATH, required=True, metavar="FILE", help="The seal to write.")
-@click.option("--base", metavar="PATH", help="Render through its chat template: for --apply-chat-template.")
+@click.option("--base", metavar="PATH", help="The check's base, for questions in the words of its tokenizer.")
+@click.option("--apply-chat-template", is_flag=True, help="Seal what check --apply-chat-template asks; needs --base.")
 @finding
 @seed
 def seal_policy(name: str, suite: str | None, out: Path, **options: Any) -> int:

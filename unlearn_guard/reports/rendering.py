@@ -110,6 +110,7 @@ class Reports:
     items: Path | None = None
     markdown: Path | None = None
     sarif: Path | None = None
+    badge: Path | None = None
     model_card: Path | None = None
     benchmarks: Mapping[str, str] = field(default_factory=dict)
     show_items: bool = False
@@ -123,7 +124,7 @@ def write_reports(directory: Path, asked: Reports) -> tuple[Path, ...]:
     if asked.statement or asked.public_key:
         evidence = replace(evidence, signed=_signer(asked, evidence))
     written: list[Path] = []
-    if not (asked.html or asked.items or asked.markdown or asked.sarif or asked.model_card):
+    if not any((asked.html, asked.items, asked.markdown, asked.sarif, asked.badge, asked.model_card)):
         written += _pages(directory, evidence, show_items=asked.show_items)
     if asked.html:
         from unlearn_guard.reports.html import page
@@ -141,6 +142,10 @@ def write_reports(directory: Path, asked: Reports) -> tuple[Path, ...]:
         from unlearn_guard.reports.sarif import sarif
 
         written.append(_write(asked.sarif, sarif(evidence)))
+    if asked.badge:
+        from unlearn_guard.reports.badge import badge
+
+        written.append(_write(asked.badge, badge(evidence.run, evidence.digest)))
     if asked.model_card:
         if not evidence.run.verdict.complete:
             raise UsageError(

@@ -29,7 +29,18 @@ if [ "${REPLACE:-true}" != true ] && [ -e "$OUT" ]; then no_verdict 4 "$OUT is t
 rm -rf -- "$OUT/run.json" "$OUT/.earlier" "$OUT"/report.*
 if [ -e "$OUT/run.json" ] || [ -L "$OUT/run.json" ]; then no_verdict 3 "an earlier run cannot be taken away"; fi
 
+# Kept between jobs only under a secret of the caller's: whoever can write to the cache must not know it.
+if [ -n "${STORE_KEY:-}" ]; then
+  temporary=${RUNNER_TEMP:-$(mktemp -d)}
+  export UNLEARN_GUARD_CACHE=$temporary/unlearn-guard-store UNLEARN_GUARD_CACHE_KEY
+  UNLEARN_GUARD_CACHE_KEY=$(umask 077 && mktemp "$temporary/unlearn-guard-key.XXXXXX") || no_verdict 3 "there is no place for the store's key"
+  trap 'rm -f -- "$UNLEARN_GUARD_CACHE_KEY"' EXIT
+  printf '%s' "$STORE_KEY" > "$UNLEARN_GUARD_CACHE_KEY"
+  unset STORE_KEY
+fi
+
 arguments=(check --out "$OUT" --replace)
+[ -z "${RELEASE:-}" ] || arguments+=(--release "$RELEASE")
 [ -z "${BASE:-}" ] || arguments+=(--base "$BASE")
 [ -z "${SUITE:-}" ] || arguments+=(--suite "$SUITE")
 [ -z "${THRESHOLDS:-}" ] || arguments+=(--thresholds "$THRESHOLDS")

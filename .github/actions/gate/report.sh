@@ -8,5 +8,6 @@ if [ "$VERDICT" = error ] || [ -z "$VERDICT" ]; then
   echo "The check ended with status ${STATUS:-unknown} and without a verdict; its log says why. Nothing may be released on it." >> "$GITHUB_STEP_SUMMARY"
   exit 0
 fi
-guard report --annotations --html "$OUT/report.html" --sarif "$OUT/report.sarif" --markdown "$OUT/report.md" -- "$OUT"
+guard report --annotations --html "$OUT/report.html" --items "$OUT/report.items.html" --sarif "$OUT/report.sarif" \
+  --markdown "$OUT/report.md" --badge "$OUT/report.badge.svg" -- "$OUT"
 cat -- "$OUT/report.md" >> "$GITHUB_STEP_SUMMARY"
