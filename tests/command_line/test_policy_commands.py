@@ -1,7 +1,10 @@
 """`policy show`, `diff` and `seal`, `list` and the JSON of each: what a rule is, and that it came first."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,6 +115,18 @@ def test_a_seal_holds_check_to_its_rule(here: Guard, candidate: Candidate, polic
     assert refused.status == 4, refused.text
     assert f"task {held['tasks'][0]['name']}" in refused.text
     assert not (tmp_path / "other" / "run.json").exists()
+
+
+def test_a_reader_that_stops_is_no_fault_of_ours(environment: dict[str, str]) -> None:
+    """`| head`: one line, and neither a traceback nor a status that means a verdict."""
+    end, begin = os.pipe()
+    os.close(end)
+    words = [sys.executable, "-m", "unlearn_guard", "list", "suites"]
+    done = subprocess.run(words, env=environment, stdout=begin, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(begin)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: whoever read the output stopped")
+    assert done.stderr.count("\n") == 1
 
 
 def test_check_tells_a_script_what_the_run_holds(

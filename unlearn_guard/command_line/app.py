@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.utils import PacifyFlushWrapper
 
 from unlearn_guard import __version__
 from unlearn_guard.command_line.around import AROUND
@@ -75,6 +76,9 @@ def _told(error: BaseException) -> int:
     if isinstance(error, click.ClickException):
         error.show()
         return ExitStatus.USAGE
+    if isinstance(error, SystemExit) and isinstance(sys.stdout, PacifyFlushWrapper):  # click saw the pipe break
+        click.echo("error: whoever read the output stopped (`| head`, a closed pager); it was not told whole", err=True)
+        return ExitStatus.MEASURING_FAILED
     if isinstance(error, OSError):
         error = StorageError(f"{error.strerror or error}: {error.filename or 'a file'}")
     if isinstance(error, GuardError):

@@ -9,8 +9,8 @@ from command import Done
 from composite import Played, play
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from gate import ROOT
 
+ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / ".github" / "actions" / "release"
 Release = Callable[..., Played]
 
