@@ -176,8 +176,8 @@ def test_a_seal_is_of_what_check_asks_in_the_words_of_base(here: Guard, candidat
         assert here(*sealing, seal, "--base", sides[0], *template).status == 0
         check = ("check", sides[1], "--base", sides[0], *asked, "--thresholds", policy, "--precisions", "full")
         done = here(*check, "--seal", seal, "--out", tmp_path / f"run{number}", *template)
-        assert done.status in (0, 1, 5), done.text
-        assert f"the seal {seal}" in done.text
+        assert "score base" in done.err, done.text  # what comes once the questions are those that were sealed
+        assert "is not what the seal" not in done.text
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema": "unlearn-guard.seal/1", "schema": 1}', "\ud800"])

@@ -76,7 +76,7 @@ def _told(error: BaseException) -> int:
     if isinstance(error, click.ClickException):
         error.show()
         return ExitStatus.USAGE
-    if isinstance(error, SystemExit) and isinstance(sys.stdout, PacifyFlushWrapper):  # click saw the pipe break
+    if isinstance(error, SystemExit) and type(sys.stdout) is PacifyFlushWrapper:  # click saw the pipe break
         click.echo("error: whoever read the output stopped (`| head`, a closed pager); it was not told whole", err=True)
         return ExitStatus.MEASURING_FAILED
     if isinstance(error, OSError):
