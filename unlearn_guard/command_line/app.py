@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from unlearn_guard import __version__
 from unlearn_guard.command_line.around import AROUND
@@ -76,7 +75,7 @@ def _told(error: BaseException) -> int:
     if isinstance(error, click.ClickException):
         error.show()
         return ExitStatus.USAGE
-    if isinstance(error, SystemExit) and type(sys.stdout) is PacifyFlushWrapper:  # click saw the pipe break
+    if isinstance(error, SystemExit) and type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):  # click's
         click.echo("error: whoever read the output stopped (`| head`, a closed pager); it was not told whole", err=True)
         return ExitStatus.MEASURING_FAILED
     if isinstance(error, OSError):
