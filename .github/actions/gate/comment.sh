@@ -2,6 +2,7 @@
 # One comment on the pull request for this job and run directory, written once and then updated. That it cannot be
 # written, as in a fork's pull request, is a warning: the verdict stands by itself.
 set -uo pipefail
+. "$GITHUB_ACTION_PATH/safe.sh"
 
 [[ ${GITHUB_REF:-} =~ ^refs/pull/([0-9]+)/ ]] || exit 0
 number=${BASH_REMATCH[1]}
