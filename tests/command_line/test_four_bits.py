@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 import torch
 from command import Done, read_json
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from tests import tiny
-from tests.oracles import compressed
+from tests.oracles import compressed, packed_files
+from unlearn_guard.quantizers.coverage import coverage
 
 Check = Callable[..., Done]
+WEIGHTS = "model.safetensors"
 
 
 def two(family: str, folder: Path, **more: object) -> tuple[Path, Path]:
@@ -132,6 +135,40 @@ def test_a_rounded_artifact_of_the_candidate_is_judged_and_one_of_base_is_not(ch
     done = check("full,rtn4-32", "--artifact", f"rtn4-32={others}")
     assert done.status == 4, done.text
     assert "was not made from" in done.text
+
+
+@pytest.mark.slow
+def test_a_calibrated_artifact_is_proven_attested_and_verified(
+    check: Check, here: Callable[..., Done], tmp_path: Path
+) -> None:
+    """GPTQ codes of the candidate pass with their lineage named; base's are refused, whatever norms lie beside them."""
+    base, candidate = two("llama", tmp_path)
+    moved = {name: each + 0.1 * each.std() * torch.randn_like(each) for name, each in load_file(base / WEIGHTS).items()}
+    save_file(moved, candidate / WEIGHTS, metadata={"format": "pt"})
+    layers = coverage(base).linears
+    own = packed_files.save("gptq", candidate, tmp_path / "own", layers)
+    done = check("full,gptq", "--artifact", f"gptq={own}")
+    assert done.status == 0, done.text
+    assert "on trust" not in done.text
+    run = read_json(tmp_path / "run" / "run.json")
+    (found,) = [each for each in run["measurements"] if each["metric"] == "lineage"]
+    assert (found["value"], found["samples"], found["precision"]) == (1.0, 14, "gptq")
+    digest, files = run["artifacts"]["gptq"]["digest"], run["artifacts"]["gptq"]["files"]
+    assert "model.safetensors" in files
+    assert here("attest", tmp_path / "run", "--out", tmp_path / "statement").status == 0
+    for place, told in ((candidate, "those that were judged ("), (own, "those that were judged at gptq (")):
+        done = here("verify", tmp_path / "statement", place)
+        assert done.status == 0, done.text
+        assert told in done.text
+        assert f"judged at gptq as {digest}: {len(files)} files, lineage 1" in done.text
+    evidence = tmp_path / "run" / "weights" / "lineage.gptq.json"
+    evidence.write_text(evidence.read_text().replace('"within": 1.0', '"within": 0.1'))
+    assert here("judge", tmp_path / "run").status != 0
+    kept = {f"{layer}.weight": load_file(base / WEIGHTS)[f"{layer}.weight"] for layer in layers}
+    theirs = packed_files.save("gptq", candidate, tmp_path / "theirs", layers, kept)
+    done = check("full,gptq", "--replace", "--artifact", f"gptq={theirs}")
+    assert done.status == 4, done.text
+    assert "was not made from the candidate" in done.text
 
 
 @pytest.mark.slow

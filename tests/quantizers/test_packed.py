@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from unlearn_guard.errors import QuantizationError
 from unlearn_guard.quantizers.layers import directory_tensors
-from unlearn_guard.quantizers.packed import assert_computes, awq_weight, gptq_v2_weight, gptq_weight
+from unlearn_guard.quantizers.packed import assert_computes, awq_grid, gptq_grid, gptq_v2_grid
 
 
 def int32(value: int) -> int:
@@ -28,10 +28,10 @@ def test_gptq_packs_eight_inputs_of_one_output(out: Path) -> None:
         },
         out / "model.safetensors",
     )
-    weight = gptq_weight(directory_tensors(out), "l")
+    weight = gptq_grid(directory_tensors(out), "l").weight
     assert weight.shape == (8, 8)
     assert weight[:, 3].tolist() == [(code - 7) * 0.5 for code in range(8)]
-    weight = gptq_v2_weight(directory_tensors(out), "l")  # the format that stores zeros as they are
+    weight = gptq_v2_grid(directory_tensors(out), "l").weight  # the format that stores zeros as they are
     assert weight[:, 3].tolist() == [(code - 6) * 0.5 for code in range(8)]
 
 
@@ -48,7 +48,7 @@ def test_awq_packs_eight_interleaved_outputs_of_one_input(out: Path) -> None:
         },
         out / "model.safetensors",
     )
-    weight = awq_weight(directory_tensors(out), "l")
+    weight = awq_grid(directory_tensors(out), "l").weight
     assert weight.tolist() == [[(code - 8) * 0.25 for code in range(8)]] * 2
 
 

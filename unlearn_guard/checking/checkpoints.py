@@ -19,10 +19,14 @@ from unlearn_guard.intake import (
 from unlearn_guard.quantizers.artifacts import assert_artifact
 from unlearn_guard.quantizers.coverage import assert_quantizable, linear_shapes
 from unlearn_guard.quantizers.gguf_mix import PRECISIONS
-from unlearn_guard.records import FULL
+from unlearn_guard.records import FULL, LayerLineage, lineage
 from unlearn_guard.registry import quantizer
 from unlearn_guard.runs.earlier import Earlier
+from unlearn_guard.runs.lineage_file import name_of
 from unlearn_guard.runs.store import default_root
+
+Lineages = Mapping[str, tuple[LayerLineage, ...]]
+"""By precision: what was found of each layer of a ready-made model."""
 
 SEALED = "sealed"
 """The folder of the store that holds the sealed copies, by the digest of their files."""
@@ -77,8 +81,8 @@ def assert_precisions(artifacts: Mapping[str, str], precisions: Sequence[str]) -
 
 def open_others(
     request: Request, settled: Settled, candidate: Intake, earlier: Earlier
-) -> tuple[Intake, Mapping[str, Intake], tuple[str, ...]]:
-    """Base and the ready-made artifacts, each held against the candidate."""
+) -> tuple[Intake, Mapping[str, Intake], Lineages, tuple[str, ...]]:
+    """Base and the ready-made artifacts, each held against the candidate, with what was found of its layers."""
     base = open_sealed(settled.base)
     earlier.assert_same(base=base.checkpoint.digest)
     notes = [*(f"base: {note}" for note in base.notes), *assert_comparable(base, candidate).notes]
@@ -87,20 +91,39 @@ def open_others(
     for name in settled.precisions:
         quantizer(name).recipe(linear_shapes(base.checkpoint.path))  # a library that is missing is told now
     artifacts: dict[str, Intake] = {}
+    lineages: dict[str, tuple[LayerLineage, ...]] = {}
     for name, path in request.artifacts.items():
-        artifacts[name], told = _open_artifact(name, path, base, candidate)
+        artifacts[name], shown, told = _open_artifact(name, path, base, candidate)
         notes += told
-    return base, artifacts, tuple(notes)
+        if shown:
+            lineages[name] = shown
+    return base, artifacts, lineages, tuple(notes)
 
 
-def _open_artifact(name: str, path: str, base: Intake, candidate: Intake) -> tuple[Intake, Sequence[str]]:
-    """A ready-made quantized model that may be this candidate's, and what is to be said of it."""
+def _unproven(name: str, layers: tuple[LayerLineage, ...], artifact: Intake) -> tuple[str, ...]:
+    """What to say where not all of it is shown to be the candidate's."""
+    proven, of = lineage(layers)
+    if proven == of:
+        return ()
+    return (
+        f"{artifact.location}: {of - proven} of {of} layers are not shown to be made from the candidate and not from "
+        f"base, which is on trust; weights/{name_of(name)} has what was found of each",
+    )
+
+
+def _open_artifact(
+    name: str, path: str, base: Intake, candidate: Intake
+) -> tuple[Intake, tuple[LayerLineage, ...], Sequence[str]]:
+    """A ready-made quantized model that may be this candidate's, its layers' lineage, and what is to be said of it."""
     if name in PRECISIONS:
-        return open_gguf(path, name, candidate, base)
+        artifact, told = open_gguf(path, name, candidate, base)
+        return artifact, (), told
     artifact = open_sealed(path, precision=name)
     trust = assert_made_from(artifact, candidate)
-    shown = assert_artifact(name, artifact.checkpoint, candidate.checkpoint, artifact.location)
-    return artifact, [*(() if shown else trust), *assert_reads_alike(base, artifact), *artifact.notes]
+    made, own = artifact.checkpoint, candidate.checkpoint
+    shown = assert_artifact(name, made, own, artifact.location, base=base.checkpoint)
+    trust = _unproven(name, shown, artifact) if shown else trust
+    return artifact, shown, [*trust, *assert_reads_alike(base, artifact), *artifact.notes]
 
 
 def open_retrained(request: Request, base: Intake, candidate: Intake, watch: Stopwatch) -> Intake | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from unlearn_guard.checking.answering import all_scores, retrained_scores
 from unlearn_guard.checking.bench import Bench
-from unlearn_guard.checking.checkpoints import open_others, open_retrained, open_sealed
+from unlearn_guard.checking.checkpoints import Lineages, open_others, open_retrained, open_sealed
 from unlearn_guard.checking.chosen_calibration import chosen_calibration
 from unlearn_guard.checking.deployed_items import assert_same_ids
 from unlearn_guard.checking.dosed import SHARES, mixtures
@@ -29,7 +29,7 @@ from unlearn_guard.checking.preflight import never_measured, preflight
 from unlearn_guard.checking.progress import Progress, Silent, Stopwatch
 from unlearn_guard.checking.request import Request, Settled, settle
 from unlearn_guard.checking.residues import Residues
-from unlearn_guard.checking.weighing import weigh
+from unlearn_guard.checking.weighing import weigh, write_weights
 from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
 from unlearn_guard.errors import MeasurementError, UsageError
 from unlearn_guard.intake import (
@@ -51,7 +51,6 @@ from unlearn_guard.records import Policy, Run, TaskScore
 from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.reports.rendering import write_report
 from unlearn_guard.runs.directory import ATTRIBUTION, LOG, RESIDUE, WEIGHTS, abandon, clear, write_run
-from unlearn_guard.runs.drift_file import write_drift
 from unlearn_guard.runs.earlier import Earlier, taken
 from unlearn_guard.runs.store import Store, default_root
 from unlearn_guard.runs.trials_file import write_trials
@@ -112,7 +111,7 @@ def _check_into(
             each.write(out / ATTRIBUTION)
         for trials in ready.residues.trials:
             write_trials(out / RESIDUE, trials)
-        write_drift(out / WEIGHTS, ready.bench.drift, base=run.base.digest, candidate=run.candidate.digest)
+        write_weights(out / WEIGHTS, ready.bench.drift, ready.lineages, run)
         write_run(run, scores, out)
         write_report(out)
         if request.release is not None and run.verdict.passed:
@@ -132,6 +131,7 @@ class Ready:
 
     candidate: Intake
     artifacts: Mapping[str, Intake]
+    lineages: Lineages
     retrained: Intake | None
     policy: Policy
     settled: Settled
@@ -149,7 +149,7 @@ def _prepare(
     steps = 6 + 2 * len(settled.precisions) + 2 * erasing
     watch.progress.plan(steps)
     with watch.stage("open base"):
-        base, artifacts, notes = open_others(request, settled, candidate, earlier)
+        base, artifacts, lineages, notes = open_others(request, settled, candidate, earlier)
     retrained = open_retrained(request, base, candidate, watch)
     with watch.stage("render the suite"):
         suite = load_suite(settled.suite, request.tasks_dirs)
@@ -178,6 +178,7 @@ def _prepare(
     return Ready(
         candidate=candidate,
         artifacts=artifacts,
+        lineages=lineages,
         retrained=retrained,
         policy=policy,
         settled=settled,
@@ -214,16 +215,10 @@ def _measure(
     gaps = ready.elsewhere.measure(precisions, ready.artifacts, scores)
     erased = ready.erasure.measure(precisions, ready.artifacts)
     left = ready.residues.measure(precisions, ready.artifacts, scores)
-    weights = weigh(bench, ready.candidate, precisions, ready.artifacts)
+    weights = weigh(bench, ready.candidate, precisions, ready.artifacts, ready.lineages)
     dosed = mixtures(bench, ready.candidate) if request.doses else {}
     with watch.stage("judge"):
-        derived = derive(
-            scores,
-            base=base.digest,
-            candidate=candidate.digest,
-            seed=request.seed,
-            retrained=never_saw,
-        )
+        derived = derive(scores, base=base.digest, candidate=candidate.digest, seed=request.seed, retrained=never_saw)
         measurements = (*derived, *gaps, *erased, *left, *weights)
         complete = request.limit is None
         verdict = judge(ready.policy.limits, measurements, candidate=candidate.digest, complete=complete)
@@ -234,6 +229,7 @@ def _measure(
         base=bench.base.named,
         candidate=ready.candidate.named,
         retrained=ready.retrained.named if ready.retrained is not None else None,
+        artifacts={precision: each.named for precision, each in ready.artifacts.items()},
         prompts=bench.rendered.prompts(bench.tokenizer),
         doses=doses(
             scores, dosed, base=base.digest, candidate=candidate.digest, seed=request.seed, retrained=never_saw

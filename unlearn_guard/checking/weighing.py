@@ -2,21 +2,28 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from unlearn_guard.checking.bench import Bench
+from unlearn_guard.checking.checkpoints import Lineages
 from unlearn_guard.intake import Intake
 from unlearn_guard.quantizers.coverage import coverage
 from unlearn_guard.quantizers.drift import measure
 from unlearn_guard.quantizers.share import quantized_share, stored_bytes
-from unlearn_guard.records import FULL, WEIGHTS, Measurement
+from unlearn_guard.records import FULL, WEIGHTS, LayerDrift, LayerLineage, Measurement, Run, lineage
 from unlearn_guard.registry import quantizer
+from unlearn_guard.runs.drift_file import write_drift
+from unlearn_guard.runs.lineage_file import write_lineage
 from unlearn_guard.runs.store import key as store_key
 
 
 def weigh(
-    bench: Bench, candidate: Intake, precisions: Sequence[str], artifacts: Mapping[str, Intake]
+    bench: Bench, candidate: Intake, precisions: Sequence[str], artifacts: Mapping[str, Intake], lineages: Lineages
 ) -> tuple[Measurement, ...]:
-    """The candidate's update on base's NF4 grid, and the share in its bits of each quantized candidate of this run."""
+    """The candidate's update on base's NF4 grid, and the share in its bits of each quantized candidate of this run.
+
+    And of each ready-made one the share of layers that are shown to be the candidate's.
+    """
     with bench.watch.stage("compare weights", "nf4"):
         drift = _drift(bench, candidate)
         shares = [
@@ -24,7 +31,28 @@ def weigh(
             for precision in precisions
             if precision != FULL
         ]
-    return (*drift, *(share for share in shares if share is not None))
+    proven = [_lineage(candidate, precision, layers) for precision, layers in lineages.items()]
+    return (*drift, *(share for share in shares if share is not None), *proven)
+
+
+def write_weights(folder: Path, drift: Sequence[LayerDrift], lineages: Lineages, run: Run) -> None:
+    """The evidence behind these numbers, by layer."""
+    write_drift(folder, drift, base=run.base.digest, candidate=run.candidate.digest)
+    for precision, layers in lineages.items():
+        digests = {"candidate": run.candidate.digest, "artifact": run.artifacts[precision].digest}
+        write_lineage(folder, precision, layers, **digests)
+
+
+def _lineage(candidate: Intake, precision: str, layers: tuple[LayerLineage, ...]) -> Measurement:
+    proven, of = lineage(layers)
+    return Measurement(
+        subject=candidate.checkpoint.digest,
+        precision=precision,
+        task=WEIGHTS,
+        metric="lineage",
+        value=proven / of,
+        samples=of,
+    )
 
 
 def _drift(bench: Bench, candidate: Intake) -> tuple[Measurement, ...]:

@@ -86,12 +86,17 @@ def verify_command(
     claim = verify(statement, checkpoint, public_key=public_key)
     assert_between(claim, statement, not_before=not_before, not_after=not_after)
     signed = f"signed by {public_key}" if public_key else "signature not looked at: no --public-key"
-    click.echo(f"the {len(claim.files)} files are those that were judged ({signed})")
+    files = next((each.files for each in claim.artifacts if each.precision == claim.held_at), claim.files)
+    told = "" if claim.held_at is None else f" at {plain(claim.held_at)}"
+    click.echo(f"the {len(files)} files are those that were judged{told} ({signed})")
     if claim.made is not None:
         click.echo(
             f"judged {plain(claim.started)}, stated {plain(claim.made)}, by unlearn-guard {plain(claim.version)}"
         )
     click.echo(f"run sha256:{claim.run}, policy sha256:{claim.policy}")
+    for each in claim.artifacts:
+        shown = "nothing shows that it was made from it" if each.lineage is None else f"lineage {each.lineage:.4g}"
+        click.echo(f"judged at {plain(each.precision)} as {plain(each.digest)}: {len(each.files)} files, {shown}")
     click.echo(f"verdict: {claim.verdict}")
     for name in claim.failed:
         why = "not measured" if name in claim.unmeasured else "inconclusive" if name in claim.inconclusive else "broken"

@@ -111,6 +111,7 @@ _SAFER = {
     **dict.fromkeys(("forget_drop", "above_chance_removed", "cad", "cad_corrected", "quantized_share"), Safer.HIGHER),
     **dict.fromkeys((FORGET_QUALITY, "forget_truth_ratio", MODEL_UTILITY, "floor_survival"), Safer.HIGHER),
     **dict.fromkeys((PRIVLEAK, MIA, MIA_REFERENCE), Safer.BETWEEN),
+    "lineage": Safer.HIGHER,
 }
 _UNTOUCHED = dict.fromkeys(("forget_drop", "above_chance_removed"), 0.0)
 
@@ -174,6 +175,7 @@ METRICS: dict[str, Metric] = {
         _metric("code_flip_rate", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of codes", Property.REPORTED),
         _metric("update_to_bin", Asks.WEIGHTS, Where.NF4_ONLY, (0.0, math.inf), "bin widths", Property.REPORTED),
         _metric("quantized_share", Asks.WEIGHTS, Where.QUANTIZED, _SHARE, "share of weights", Property.PERMANENCE),
+        _metric("lineage", Asks.WEIGHTS, Where.QUANTIZED, _SHARE, "share of layers", Property.PERMANENCE),
         _metric("floor_survival", Asks.WEIGHTS, Where.NF4_ONLY, _SHARE, "share of weights", Property.REPORTED),
     )
 }

@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import Defect, QuantizationError, UsageError
+from unlearn_guard.quantizers.calibrated_lineage import calibrated_lineage
 from unlearn_guard.quantizers.coverage import Coverage, coverage, named
 from unlearn_guard.quantizers.layers import directory_tensors, stored_tensors
 from unlearn_guard.quantizers.lineage import bitsandbytes_differences
+from unlearn_guard.quantizers.nearness import not_the_candidate_s
 from unlearn_guard.quantizers.rounded import Rounded
-from unlearn_guard.quantizers.share import in_bits, stored_bytes
+from unlearn_guard.quantizers.share import elements, in_bits, stored_bytes
 from unlearn_guard.quantizers.unquantized import unquantized_differences
-from unlearn_guard.records import Checkpoint
+from unlearn_guard.records import Checkpoint, LayerLineage
 from unlearn_guard.registry import quantizer
 
-_CALIBRATED = ("gptq", "awq")
-OURS = ("nf4", "nf4-dq", "fp4", "int8", *_CALIBRATED)
+CALIBRATED = ("gptq", "awq")
+"""Those whose codes follow from texts, too."""
+
+OURS = ("nf4", "nf4-dq", "fp4", "int8", *CALIBRATED)
 """The precisions whose recipes are known here; a third party's format looks after its own."""
 
 BESIDE = ("quantize_config.json", "quant_config.json")
@@ -25,7 +29,7 @@ BESIDE = ("quantize_config.json", "quant_config.json")
 
 _TOLD = 5
 
-_METHODS = dict.fromkeys(OURS, "bitsandbytes") | {name: name for name in _CALIBRATED}
+_METHODS = dict.fromkeys(OURS, "bitsandbytes") | {name: name for name in CALIBRATED}
 _LAYOUTS = {"gptq": ("gptq", "gptq_v2"), "awq": ("gemm",)}
 
 
@@ -44,33 +48,42 @@ def layout_of(recipe: Mapping[str, Any]) -> str | None:
     return found.lower() if isinstance(found, str) else None
 
 
-def assert_artifact(precision: str, artifact: Checkpoint, candidate: Checkpoint, location: str) -> bool:
+def assert_artifact(
+    precision: str, artifact: Checkpoint, candidate: Checkpoint, location: str, *, base: Checkpoint | None = None
+) -> tuple[LayerLineage, ...]:
     """Refuse, before anything is measured, what is not this candidate in this format. UsageError.
 
-    True where it has been shown that the artifact was made from this candidate, weight by weight.
+    What was found of each layer; empty where nothing can be shown: of a third party's format, and of a calibrated one
+    where `base` is not given.
     """
     maker = quantizer(precision)
     if precision not in OURS and not isinstance(maker, Rounded):
-        return False
+        return ()
     recipe = recipe_of(artifact.path)
     assert_recipe(precision, recipe, location)
     found, files = coverage(candidate.path), directory_tensors(artifact.path)
     _assert_all(precision, maker.bits, found, stored_bytes(artifact.path), location)
-    source = stored_tensors(candidate)
-    if isinstance(maker, Rounded):
-        try:
+    source, moved = stored_tensors(candidate), frozenset[str]()
+    layers = tuple(LayerLineage(layer=name, weights=elements(found, name), within=1.0) for name in found.units)
+    try:
+        if isinstance(maker, Rounded):
             defects = [*islice(maker.differences(artifact.path, candidate, clipped=_clipped(recipe)), _TOLD)]
-        except QuantizationError as error:
-            raise UsageError(f"{location} is not all of it in {precision}: {error.summary}") from error
-    elif precision in _CALIBRATED:
-        return False
-    else:
-        defects = [*islice(bitsandbytes_differences(precision, files, source, found), _TOLD)]
-    defects += islice(unquantized_differences(files, source, found, candidate.path), _TOLD)
+        elif precision not in CALIBRATED:
+            defects = [*islice(bitsandbytes_differences(precision, files, source, found), _TOLD)]
+        elif base is None:
+            return ()
+        else:
+            layout = layout_of(recipe or {})
+            read = calibrated_lineage(precision, layout, files, source, stored_tensors(base), found)
+            layers, moved = read.layers, read.moved
+            defects = [*islice(not_the_candidate_s(layers), _TOLD)]
+    except QuantizationError as error:
+        raise UsageError(f"{location} is not all of it in {precision}: {error.summary}") from error
+    defects += islice(unquantized_differences(files, source, found, candidate.path, moved=moved), _TOLD)
     if defects:
         fix = f"Quantize this candidate, or leave {precision} to the guard: it quantizes the candidate itself."
         raise UsageError(f"{location} was not made from the candidate", defects, fix=fix)
-    return True
+    return layers
 
 
 def _assert_all(precision: str, bits: int, found: Coverage, sizes: Mapping[str, int], location: str) -> None:
@@ -94,7 +107,7 @@ def assert_recipe(precision: str, recipe: Mapping[str, Any] | None, location: st
     if recipe is None:
         found = Defect(where="quantization_config", found="no recipe", expected=f"that of a {precision} model")
         raise UsageError(f"{location} cannot be judged at {precision}", [found])
-    calibrated = precision in _CALIBRATED
+    calibrated = precision in CALIBRATED
     defects = list(_packed(precision, recipe) if calibrated else _bitsandbytes(precision, recipe))
     if defects:
         method, bits = recipe.get("quant_method", "not named"), recipe.get("bits", recipe.get("w_bit", "not named"))

@@ -3,11 +3,11 @@
 from types import MappingProxyType
 
 from unlearn_guard.quantizers.gptqmodel import GPTQModelQuantizer
-from unlearn_guard.quantizers.packed import awq_weight
+from unlearn_guard.quantizers.packed import awq_grid
 
 
 class AWQ(GPTQModelQuantizer):
     """Scales up the input channels that the calibration texts use most before rounding."""
 
     name = "awq"
-    layouts = MappingProxyType({None: awq_weight, "gemm": awq_weight})
+    layouts = MappingProxyType({None: awq_grid, "gemm": awq_grid})

@@ -3,11 +3,11 @@
 from types import MappingProxyType
 
 from unlearn_guard.quantizers.gptqmodel import GPTQModelQuantizer
-from unlearn_guard.quantizers.packed import gptq_v2_weight, gptq_weight
+from unlearn_guard.quantizers.packed import gptq_grid, gptq_v2_grid
 
 
 class GPTQ(GPTQModelQuantizer):
     """Rounds column by column and lets the later columns make up for the error on the calibration texts."""
 
     name = "gptq"
-    layouts = MappingProxyType({None: gptq_weight, "gptq": gptq_weight, "gptq_v2": gptq_v2_weight})
+    layouts = MappingProxyType({None: gptq_grid, "gptq": gptq_grid, "gptq_v2": gptq_v2_grid})

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from unlearn_guard.errors import PluginError, QuantizationError
 from unlearn_guard.quantizers import worker
 from unlearn_guard.quantizers.artifacts import layout_of, recipe_of
@@ -23,7 +21,7 @@ from unlearn_guard.quantizers.layers import (
     load_model,
     stored_tensors,
 )
-from unlearn_guard.quantizers.packed import assert_computes
+from unlearn_guard.quantizers.packed import Grid, assert_computes
 from unlearn_guard.quantizers.protocol import Calibration, Placement, directory_digest, largest_group
 from unlearn_guard.records import Checkpoint, StoredTensor
 
@@ -37,7 +35,7 @@ class GPTQModelQuantizer:
     name: str
     bits = 4
     calibrated = True
-    layouts: Mapping[str | None, Callable[[Mapping[str, StoredTensor], str], torch.Tensor]]
+    layouts: Mapping[str | None, Callable[[Mapping[str, StoredTensor], str], Grid]]
     """How the codes of each layout are read."""
 
     def recipe(self, shapes: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:
@@ -89,13 +87,13 @@ class GPTQModelQuantizer:
         if not layers:
             raise QuantizationError(f"{checkpoint.path} holds no {self.name} weights")
         assert_complete(checkpoint.path, layers, self.name)
-        weight = self.layouts.get(layout_of(recipe))
-        if weight is None:
+        grid = self.layouts.get(layout_of(recipe))
+        if grid is None:
             raise QuantizationError(f"{checkpoint.path}: {self.name} in the layout {layout_of(recipe)!r} is not known")
         model = load_model(checkpoint.path, placement, **self._config(checkpoint.path, recipe))
         modules = dict(model.named_modules())
         for layer in layers:
-            assert_computes(layer, modules[layer], weight(files, layer))
+            assert_computes(layer, modules[layer], grid(files, layer).weight)
         return model
 
     def _config(self, directory: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:

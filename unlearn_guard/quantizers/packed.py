@@ -6,6 +6,7 @@ Read here independently of the library that wrote them, so that a reload can be 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -15,34 +16,59 @@ from unlearn_guard.records import StoredTensor
 
 _SHIFTS = torch.arange(0, 32, 4, dtype=torch.int32)
 _AWQ_ORDER = [0, 4, 1, 5, 2, 6, 3, 7]
+_LAST = 15
+
+Files = Mapping[str, StoredTensor]
 
 
-def gptq_weight(files: Mapping[str, StoredTensor], layer: str) -> torch.Tensor:
-    """The [in, out] fp32 weight that a GPTQ layer stands for. Its zero points are stored less one (format `gptq`)."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grid:
+    """A layer's codes, three matrices of one shape: what they stand for, and what one code more would add, in fp32.
+
+    `inner` are the codes that are neither the first nor the last: no weight beyond the grid was cut down to them.
+    """
+
+    weight: torch.Tensor
+    step: torch.Tensor
+    inner: torch.Tensor
+
+    @property
+    def turned(self) -> "Grid":
+        """The same with rows for columns."""
+        return Grid(weight=self.weight.T, step=self.step.T, inner=self.inner.T)
+
+
+def grid_of(code: torch.Tensor, zero: torch.Tensor, scale: torch.Tensor) -> Grid:
+    """Codes from 0 to 15, the codes that stand for nothing, and steps, all of one shape."""
+    return Grid(weight=(code - zero) * scale, step=scale, inner=(code > 0) & (code < _LAST))
+
+
+def gptq_grid(files: Files, layer: str) -> Grid:
+    """The codes of a GPTQ layer, [in, out]. Its zero points are stored less one (format `gptq`)."""
     return _gptq(files, layer, less=1)
 
 
-def gptq_v2_weight(files: Mapping[str, StoredTensor], layer: str) -> torch.Tensor:
+def gptq_v2_grid(files: Files, layer: str) -> Grid:
     """The same in the format `gptq_v2`, which stores zero points as they are."""
     return _gptq(files, layer, less=0)
 
 
-def _gptq(files: Mapping[str, StoredTensor], layer: str, *, less: int) -> torch.Tensor:
+def _gptq(files: Files, layer: str, *, less: int) -> Grid:
     packed, zeros = read_tensor(files, f"{layer}.qweight"), read_tensor(files, f"{layer}.qzeros")
-    codes = ((packed[:, None, :] >> _SHIFTS[None, :, None]) & 15).reshape(-1, packed.shape[1])
-    zero = ((zeros[:, :, None] >> _SHIFTS) & 15).reshape(zeros.shape[0], -1) + less
+    code = ((packed[:, None, :] >> _SHIFTS[None, :, None]) & _LAST).reshape(-1, packed.shape[1])
+    zero = ((zeros[:, :, None] >> _SHIFTS) & _LAST).reshape(zeros.shape[0], -1) + less
     group = read_tensor(files, f"{layer}.g_idx").long()
-    return (codes - zero[group]) * read_tensor(files, f"{layer}.scales").float()[group]
+    return grid_of(code, zero[group], read_tensor(files, f"{layer}.scales").float()[group])
 
 
-def awq_weight(files: Mapping[str, StoredTensor], layer: str) -> torch.Tensor:
-    """The [in, out] fp32 weight that an AWQ layer stands for."""
+def awq_grid(files: Files, layer: str) -> Grid:
+    """The codes of an AWQ layer, [in, out]."""
     packed, zeros = read_tensor(files, f"{layer}.qweight"), read_tensor(files, f"{layer}.qzeros")
     shifts = _SHIFTS[_AWQ_ORDER]
-    codes = ((packed[:, :, None] >> shifts) & 15).reshape(packed.shape[0], -1)
-    zero = ((zeros[:, :, None] >> shifts) & 15).reshape(zeros.shape[0], -1)
-    group = torch.arange(codes.shape[0]) // (codes.shape[0] // zeros.shape[0])
-    return (codes - zero[group]) * read_tensor(files, f"{layer}.scales").float()[group]
+    code = ((packed[:, :, None] >> shifts) & _LAST).reshape(packed.shape[0], -1)
+    zero = ((zeros[:, :, None] >> shifts) & _LAST).reshape(zeros.shape[0], -1)
+    group = torch.arange(code.shape[0]) // (code.shape[0] // zeros.shape[0])
+    return grid_of(code, zero[group], read_tensor(files, f"{layer}.scales").float()[group])
 
 
 def assert_computes(layer: str, module: torch.nn.Module, weight: torch.Tensor, *, tolerance: float = 0.02) -> None:

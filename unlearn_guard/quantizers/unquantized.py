@@ -33,7 +33,8 @@ def unquantized_differences(
     ties = _tied(source)
     owned, again = _by_own_name(artifact, {*candidate, *ties}, found)
     yield from again
-    yield from _stored_twice(owned, found)
+    touched = {*found.linears, *(name.rpartition(".")[0] for name in moved)}
+    yield from _stored_twice(owned, touched)
     units, left = frozenset(found.units), {name.rpartition(".")[0] for name in candidate if name not in found.units}
     for name in candidate:
         if name in units or name in moved:
@@ -42,19 +43,19 @@ def unquantized_differences(
         stored = next((owned[each] for each in spellings if each in owned), None)
         if stored is None:
             yield Defect(where=name, found="nothing by that name", expected="the candidate's own tensor")
-        elif not _same(read_tensor(candidate, name), read_tensor(artifact, stored)):
+        elif not same_values(read_tensor(candidate, name), read_tensor(artifact, stored)):
             yield Defect(where=name, found="other values than the candidate's", expected="the candidate's own tensor")
     for own, stored in owned.items():
         module, _, leaf = own.rpartition(".")
         if own in candidate or own in units:
             continue
         if own in ties and ties[own] in candidate:
-            if not _same(read_tensor(candidate, ties[own]), read_tensor(artifact, stored)):
+            if not same_values(read_tensor(candidate, ties[own]), read_tensor(artifact, stored)):
                 yield Defect(where=own, found=f"other values than {ties[own]}, to which it is tied", expected="none")
         elif leaf == "bias" and module in found.linears:
             if read_tensor(artifact, stored).count_nonzero():  # auto-gptq stored zeros where there was none
                 yield Defect(where=own, found="a bias", expected="none, as in the candidate")
-        elif module in left and module not in found.linears:
+        elif module in left and module not in touched:
             yield Defect(where=own, found="a tensor that the candidate does not have", expected="none")
 
 
@@ -80,8 +81,8 @@ def _of_layer(name: str, layers: set[str]) -> bool:
     return any(".".join(parts[:cut]) in layers for cut in range(len(parts) - 1, 0, -1))
 
 
-def _stored_twice(owned: Mapping[str, str], found: Coverage) -> Iterator[Defect]:
-    for layer in found.linears:
+def _stored_twice(owned: Mapping[str, str], layers: set[str]) -> Iterator[Defect]:
+    for layer in sorted(layers):
         held = [end for end in _CODES if f"{layer}.{end}" in owned]
         if len(held) > 1:
             yield Defect(where=layer, found=f"weights stored as {' and '.join(held)}", expected="one of them")
@@ -97,5 +98,6 @@ def _tied(source: Path) -> dict[str, str]:
     return dict(model.all_tied_weights_keys)
 
 
-def _same(ours: Tensor, theirs: Tensor) -> bool:
+def same_values(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether one tensor holds the other's values, as stored or rounded to half precision."""
     return ours.shape == theirs.shape and any(torch.equal(each.to(theirs.dtype), theirs) for each in roundings(ours))

@@ -7,6 +7,7 @@ refuse what cannot be true. Import every one of them from here.
 
 from unlearn_guard.records.doses import Certificate, Dose, certificate
 from unlearn_guard.records.doubt import Doubt, doubt
+from unlearn_guard.records.lineage import UNRELATED, WITHIN, LayerLineage, Standing, lineage, standings
 from unlearn_guard.records.measurement import Interval, Measurement
 from unlearn_guard.records.model import TORCH_NAMES, Checkpoint, Span, StoredTensor
 from unlearn_guard.records.names import (
@@ -59,7 +60,9 @@ __all__ = [
     "SUITE",
     "TIED",
     "TORCH_NAMES",
+    "UNRELATED",
     "WEIGHTS",
+    "WITHIN",
     "Certificate",
     "Check",
     "Checkpoint",
@@ -69,6 +72,7 @@ __all__ = [
     "Environment",
     "Interval",
     "LayerDrift",
+    "LayerLineage",
     "Limit",
     "Measurement",
     "Outcome",
@@ -82,6 +86,7 @@ __all__ = [
     "Source",
     "Span",
     "Stage",
+    "Standing",
     "StoredTensor",
     "Task",
     "TaskScore",
@@ -90,4 +95,6 @@ __all__ = [
     "Verdict",
     "certificate",
     "doubt",
+    "lineage",
+    "standings",
 ]

@@ -43,8 +43,9 @@ class Environment:
 class Run:
     """A finished check: what run.json holds, and all that a report may show.
 
-    `notes` are what happened, `warnings` what the policy or the suite cannot tell whatever happens (`judging.lint`).
-    `doses` are the candidate with a little of base put back, where that was asked (`--doses`).
+    `artifacts` are the ready-made quantized models that were judged, by precision. `notes` are what happened,
+    `warnings` what the policy or the suite cannot tell whatever happens (`judging.lint`). `doses` are the candidate
+    with a little of base put back, where that was asked (`--doses`).
     """
 
     suite: str
@@ -63,4 +64,5 @@ class Run:
     warnings: tuple[str, ...] = field(default=())
     retrained: Checkpoint | None = None
     prompts: tuple[Prompt, ...] = ()
+    artifacts: Mapping[str, Checkpoint] = field(default_factory=dict)
     doses: tuple[Dose, ...] = ()

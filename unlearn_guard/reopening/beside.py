@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from unlearn_guard.errors import Defect, GuardError, RunDirectoryError
-from unlearn_guard.records import FULL, RATIO_OCTAVES, TIED, WEIGHTS, LayerDrift, Run
+from unlearn_guard.records import FULL, RATIO_OCTAVES, TIED, WEIGHTS, LayerDrift, Run, lineage
 from unlearn_guard.runs.directory import ATTRIBUTION
 from unlearn_guard.runs.directory import WEIGHTS as WEIGHTS_FOLDER
 from unlearn_guard.runs.drift_file import NAME, read_drift
+from unlearn_guard.runs.lineage_file import name_of, read_lineage
 
 Key = tuple[str, str, str, str]
 
@@ -32,7 +33,8 @@ def from_files(directory: Path, run: Run, files: Collection[str]) -> Mapping[Key
 
     Raises RunDirectoryError where such a file is not what its name says, or contradicts a measurement.
     """
-    return {**dict(_divergences(directory, run, files)), **dict(_drift(directory, run, files))}
+    parts = (_divergences, _drift, _lineages)
+    return {key: value for part in parts for key, value in part(directory, run, files)}
 
 
 def _divergences(directory: Path, run: Run, files: Collection[str]) -> Iterator[tuple[Key, float]]:
@@ -75,6 +77,16 @@ def _drift(directory: Path, run: Run, files: Collection[str]) -> Iterator[tuple[
         if of:
             yield (run.candidate.digest, metric, WEIGHTS, "nf4"), count / of
     _assert_octave(directory, run, layers, changed)
+
+
+def _lineages(directory: Path, run: Run, files: Collection[str]) -> Iterator[tuple[Key, float]]:
+    """The share of each artifact's layers that are shown to be the candidate's."""
+    for precision, artifact in run.artifacts.items():
+        name = f"{WEIGHTS_FOLDER}/{name_of(precision)}"
+        if name in files:
+            digests = {"candidate": run.candidate.digest, "artifact": artifact.digest}
+            proven, of = lineage(read_lineage(directory / name, **digests))
+            yield (run.candidate.digest, "lineage", WEIGHTS, precision), proven / of
 
 
 def _assert_octave(directory: Path, run: Run, layers: Collection[LayerDrift], changed: int) -> None:

@@ -43,6 +43,7 @@ def statement(evidence: Evidence, files: Mapping[str, str], *, made: str | None 
         "unmeasured": _named(run, Outcome.UNMEASURED),
         "inconclusive": _named(run, Outcome.INCONCLUSIVE),
         "warnings": [wording.plain(warning) for warning in run.warnings],
+        "artifacts": [_artifact(run, precision) for precision in sorted(run.artifacts)],
     }
     return {
         "_type": STATEMENT,
@@ -58,6 +59,19 @@ def statement(evidence: Evidence, files: Mapping[str, str], *, made: str | None 
             "warnedTests": tests["warned"],
             "failedTests": tests["failed"],
         },
+    }
+
+
+def _artifact(run: Run, precision: str) -> dict[str, Any]:
+    """A ready-made quantized model that was judged: its files, and how much of it is shown to be the candidate."""
+    found = (each for each in run.measurements if each.metric == "lineage" and each.precision == precision)
+    made = run.artifacts[precision]
+    share = next((each.value for each in found if each.subject == run.candidate.digest), None)
+    return {
+        "precision": wording.plain(precision),
+        "digest": made.digest,
+        "lineage": share,
+        "files": dict(sorted(made.files.items())),
     }
 
 
@@ -77,11 +91,22 @@ def _digest(text: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedArtifact:
+    """A ready-made quantized model that was judged at `precision`; `lineage` is None where nothing was shown."""
+
+    precision: str
+    digest: str
+    lineage: float | None
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """What a statement says: the verdict, the digests of run and policy, the files by name, and each limit.
 
     `failed` are all that did not hold; of these `unmeasured` and `inconclusive` were not broken. `warned` hold in a
-    run that asked part of the items. `warnings` are what the run was told about its policy and suite. `started` is
+    run that asked part of the items. `held_at` is the precision of the artifact that was asked about; None: the
+    candidate. `warnings` are what the run was told about its policy and suite. `started` is
     when the run began, `made` when the statement was, None in one of an earlier version; by its maker's word.
     """
 
@@ -98,6 +123,8 @@ class Claim:
     started: str
     made: str | None
     version: str
+    artifacts: tuple[ClaimedArtifact, ...] = ()
+    held_at: str | None = None
 
 
 class _Model(BaseModel):
@@ -113,6 +140,13 @@ class _Subject(_Model):
     digest: _Digest
 
 
+class _Artifact(_Model):
+    precision: str
+    digest: str
+    lineage: Annotated[float, Field(ge=0, le=1)] | None
+    files: dict[str, Sha256]
+
+
 class _Annotations(_Model):
     verdict: _Word
     unmeasured: tuple[str, ...]
@@ -120,6 +154,7 @@ class _Annotations(_Model):
     warnings: tuple[str, ...]
     started: str = ""
     made: str | None = None
+    artifacts: tuple[_Artifact, ...] = ()
     version: Annotated[str, Field(alias="unlearn-guard")] = ""
 
 
@@ -174,6 +209,7 @@ def read_statement(data: bytes, name: str) -> Claim:
         started=about.started,
         made=about.made,
         version=about.version,
+        artifacts=tuple(ClaimedArtifact(**dict(each)) for each in about.artifacts),
     )
 
 

@@ -1,6 +1,7 @@
 """`attest` and `verify`: from a run and the candidate's bytes to a statement, and from a statement to the bytes."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def attest(run_dir: Path, out: Path, *, candidate: str | None = None, key: Path 
 
 
 def verify(path: Path, checkpoint: Path, *, public_key: Path | None = None) -> Claim:
-    """What the statement says of exactly these bytes.
+    """What the statement says of exactly these bytes: the candidate's, or those of a ready-made quantized model.
 
     Raises UsageError naming every file that differs, is missing, or was not there when the run judged; and,
     with a public key, where the signature in `<path>.sig` is missing or is not the key's.
@@ -43,6 +44,9 @@ def verify(path: Path, checkpoint: Path, *, public_key: Path | None = None) -> C
     claim = read_statement(_read(path), str(path))
     defects = other_bytes(claim.files, checkpoint)
     if defects:
+        for each in claim.artifacts:
+            if each.files and not other_bytes(each.files, checkpoint):
+                return replace(claim, held_at=each.precision)
         raise UsageError(
             f"{checkpoint} holds other bytes than those that were judged", defects, fix="Run check on them."
         )

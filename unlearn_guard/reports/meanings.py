@@ -11,6 +11,7 @@ MEANINGS = {
     "retain_drop": "Accuracy that the candidate lost on a retain task, both models at the same precision.",
     "dtype_gap": "Accuracy on a forget task that shows in another dtype than the run's, and not in this one.",
     "quantized_share": "The share of the weights that really is stored in 4 bits.",
+    "lineage": "Of a ready-made quantized model: the share of its layers that are shown to be made from the candidate.",
     "cad": (
         "Circuit attribution divergence: how far the edges that carry the answer in base have moved in the candidate, "
         "as a share of their weight. 0: the mechanism stands as it was; 1: it is gone."

@@ -66,6 +66,7 @@ def encode(run: Run) -> dict[str, Any]:
         "warnings": list(run.warnings),
         "retrained": _checkpoint(run.retrained) if run.retrained is not None else None,
         "prompts": [asdict(prompt) for prompt in run.prompts],
+        "artifacts": {precision: _checkpoint(each) for precision, each in sorted(run.artifacts.items())},
         "doses": [asdict(dose) for dose in run.doses],
         "certificate": _certificate(run.doses, run.policy.limits),
     }
@@ -174,6 +175,7 @@ class _RunFile(_Model):
     files: dict[str, _File]
     retrained: Checkpoint | None = None
     prompts: tuple[Prompt, ...] = ()
+    artifacts: dict[str, Checkpoint] = Field(default_factory=dict)
     doses: tuple[Dose, ...] = ()
     certificate: dict[str, Any] | None = None
 
@@ -227,6 +229,7 @@ def _run(file: _RunFile, verdict: Verdict) -> Run:
         warnings=file.warnings,
         retrained=file.retrained,
         prompts=file.prompts,
+        artifacts=file.artifacts,
         doses=file.doses,
     )
 
