@@ -228,3 +228,17 @@ def test_the_quantizer_s_process_ends_with_us(sent: signal.Signals) -> None:
     process.send_signal(sent)
     assert process.wait(10) != 0
     assert gone(*theirs)
+
+
+def test_no_plug_in_of_pydantic_stands_between_a_file_and_its_reader(tmp_path: Path) -> None:
+    code = (
+        "from unlearn_guard.processes.children import keep_safe\n"
+        "keep_safe()\n"
+        "import importlib.metadata as m\n"
+        "asked, find = [], m.entry_points\n"
+        "m.entry_points = lambda **of: (asked.append(of), find(**of))[1]\n"
+        "import unlearn_guard.judging.draft\n"
+        "print(asked)"
+    )
+    done = run(sys.executable, "-P", "-c", code, cwd=tmp_path)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -33,6 +33,7 @@ from unlearn_guard.command_line.options import (
 from unlearn_guard.command_line.statements import STATEMENTS
 from unlearn_guard.errors import ExitStatus, GuardError, StorageError
 from unlearn_guard.processes.children import keep_safe
+from unlearn_guard.processes.collecting import uncollected
 from unlearn_guard.processes.interruption import asked, leave, remembered
 
 COMPLETION = "_UNLEARN_GUARD_COMPLETE"
@@ -165,10 +166,11 @@ def check(checkpoint: str, junitxml: Path | None, quiet: bool, as_json: bool, ve
 @json_output
 def judge(run_dir: Path, thresholds: str | None, as_json: bool, verbose: bool) -> int:
     """Judge a finished run again, by another policy or the same. Measures nothing."""
-    from unlearn_guard.command_line.commands import judge_command
-    from unlearn_guard.command_line.telling import Telling
+    with uncollected():
+        from unlearn_guard.command_line.commands import judge_command
+        from unlearn_guard.command_line.telling import Telling
 
-    return judge_command(run_dir, thresholds, Telling(as_json=as_json, verbose=verbose))
+        return judge_command(run_dir, thresholds, Telling(as_json=as_json, verbose=verbose))
 
 
 @app.command()

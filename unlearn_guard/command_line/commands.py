@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from unlearn_guard.checking.request import Request
 from unlearn_guard.errors import CheckpointError, ExitStatus
 from unlearn_guard.processes.chatter import chatter_to, terminal
 
 if TYPE_CHECKING:
     from unlearn_guard.attribution.circuit import Circuit
+    from unlearn_guard.checking.request import Request
     from unlearn_guard.command_line.telling import Telling
     from unlearn_guard.comparing.cells import Comparison
     from unlearn_guard.records import EdgeScores
 
 
-def check_command(request: Request, *, junitxml: Path | None, quiet: bool, how: "Telling") -> ExitStatus:
+def check_command(request: "Request", *, junitxml: Path | None, quiet: bool, how: "Telling") -> ExitStatus:
     """Measure, judge, print the verdict, and write the JUnit file where one is wanted."""
     from unlearn_guard.judging.gate import exit_status
     from unlearn_guard.reports.progress import Bars
@@ -59,14 +59,22 @@ def judge_command(run_dir: Path, thresholds: str | None, how: "Telling") -> Exit
     if thresholds is None:
         run = read_run(run_dir)
     else:
-        from unlearn_guard.judging.rejudge import rejudge
+        from unlearn_guard.judging.rejudge import SHIPPED_PRECISIONS, rejudge
         from unlearn_guard.judging.thresholds import read_policy
-        from unlearn_guard.registry import precisions
 
         draft = read_policy(thresholds)
-        run = rejudge(read_run(run_dir, by=draft), draft, precisions())
+        run = rejudge(read_run(run_dir, by=draft), draft, _precisions(draft.named, SHIPPED_PRECISIONS))
     how.tell(run, run_dir, measured=False)
     return exit_status(run.verdict)
+
+
+def _precisions(named: Collection[str], shipped: Sequence[str]) -> Collection[str]:
+    """The precisions that a policy may name; plug-ins, which take long to look for, only where it names another."""
+    if {*named} <= {*shipped}:
+        return shipped
+    from unlearn_guard.registry import precisions
+
+    return precisions()
 
 
 def inspect_command(checkpoint: str, base: str | None, *, as_json: bool) -> ExitStatus:

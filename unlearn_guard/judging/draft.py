@@ -58,6 +58,11 @@ class PolicyDraft(_Strict):
     precisions: tuple[str, ...] | None
     text: str
 
+    @property
+    def named(self) -> frozenset[str]:
+        """Every precision that the policy says anything of."""
+        return frozenset([*(self.precisions or ()), *(each for rule in self.rules for each in rule.precisions)])
+
     def where(self, index: int) -> str:
         """`file:line` of a rule."""
         return f"{self.path}:{self.lines[index]}"

@@ -40,11 +40,10 @@ class SecondOpinion:
 
 def second_opinion(run: Run) -> SecondOpinion:
     """By `paper` where the run was judged by `release`, else by `release`."""
-    drafts = {name: read_policy(name) for name in (DEFAULT, RELEASE)}
-    name = DEFAULT if run.policy.digest == drafts[RELEASE].digest else RELEASE
+    name = DEFAULT if run.policy.digest == read_policy(RELEASE).digest else RELEASE
     precisions = dict.fromkeys([*SHIPPED_PRECISIONS, *(each.precision for each in run.measurements)])
     try:
-        limits = resolve(drafts[name], run.tasks, precisions).limits
+        limits = resolve(read_policy(name), run.tasks, precisions).limits
     except PolicyError as error:
         return SecondOpinion(policy=name, verdict=None, misfit=error.defects[0].found if error.defects else str(error))
     verdict = judge(limits, run.measurements, candidate=run.candidate.digest, complete=run.verdict.complete)

@@ -5,6 +5,7 @@ Two steps, because a policy may itself name the suite it is about: `read_policy`
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,7 @@ def read_policy(path_or_name: str | Path) -> "PolicyDraft":
     return policy_of(text, name=name)
 
 
+@lru_cache(maxsize=32)  # a run asks for its own policy, the one given and the other shipped one
 def policy_of(text: str, *, name: str) -> "PolicyDraft":
     """The policy that a file with exactly this text is; its digest is that of the file's bytes. Raises PolicyError."""
     from unlearn_guard.judging.draft import read_draft

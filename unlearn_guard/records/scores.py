@@ -27,8 +27,9 @@ class Sample:
     def __post_init__(self) -> None:
         if not math.isfinite(self.correct):
             raise ValueError(f"item {self.id}: correctness {self.correct} is not finite")
-        if any(math.isnan(value) or value == math.inf for value in self.loglikelihoods or ()):
-            raise ValueError(f"item {self.id}: a log-likelihood is not a number")
+        for value in self.loglikelihoods or ():
+            if not value < math.inf:  # nor is this so of NaN
+                raise ValueError(f"item {self.id}: a log-likelihood is not a number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

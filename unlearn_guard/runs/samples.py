@@ -63,7 +63,8 @@ def from_json(entry: Any) -> Sample:
         prompt=entry["prompt"],
         target=entry["target"],
         correct=_number(entry.get("correct"), "correct"),
-        loglikelihoods=None if nats is None else tuple(_nats(value) for value in nats),
+        # Runs have tens of thousands of these numbers; a call for each took as long as reading the JSON.
+        loglikelihoods=None if nats is None else tuple([x if type(x) is float else _nats(x) for x in nats]),
         text=text,
     )
 
