@@ -37,6 +37,8 @@ def test_0_every_limit_held(checked: Checked) -> None:
     assert content["verdict"] == "passed"
     assert set(outcomes(run).values()) == {"passed"}
     assert "PASSED" in done.text
+    assert "Worst over 1 format: organism_forget" in done.text
+    assert "Worst over 1 format: organism_forget" in (run / "report.html").read_text()
     assert "One phrasing asked" not in done.text
     measured = {(m["metric"], m["precision"]): m["value"] for m in content["measurements"] if m["task"] == "suite"}
     assert measured == {("paraphrase_recovery", precision): 0.0 for precision in ("full", "nf4")}

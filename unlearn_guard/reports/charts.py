@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from unlearn_guard.records import FULL, RATIO_OCTAVES, LayerDrift, Measurement, Role, Run, Task
+from unlearn_guard.records import FULL, RATIO_OCTAVES, LayerDrift
 from unlearn_guard.reports import wording
 from unlearn_guard.reports.axis import ticks
 from unlearn_guard.reports.evidence import Masses
@@ -46,7 +46,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A bar chart. `rows` are the same numbers as a table, `line` the height of a dashed line and its label.
+    """A bar chart. `rows` are the same numbers as a table.
 
     `ticks` are the numbers of the upright axis with their heights, `across` says what the groups are.
     """
@@ -60,21 +60,20 @@ class Chart:
     rows: tuple[tuple[str, ...], ...]
     ticks: tuple[tuple[float, str], ...]
     across: str
-    line: tuple[float, str] | None = None
 
 
 def bars(
-    title: str, groups: Sequence[str], series: Mapping[str, Sequence[float | None]], *, most: float | None = None,
-    line: tuple[float, str] | None = None, span: float = SPAN, across: str = "",
+    title: str, groups: Sequence[str], series: Mapping[str, Sequence[float | None]], *,
+    span: float = SPAN, across: str = "",
 ) -> Chart:  # fmt: skip
-    """Groups of bars side by side, one of each series; None leaves a gap. `most` is the value of the full height."""
-    top = most or max((value for values in series.values() for value in values if value is not None), default=0) or 1.0
+    """Groups of bars side by side, one of each series; None leaves a gap. The largest value has the full height."""
+    top = max((value for values in series.values() for value in values if value is not None), default=0) or 1.0
     room = span / max(1, len(groups))
     gap = min(18.0, room / 3)
     bar = min(_WIDEST, max(_THINNEST, (room - gap) / len(series)))
     step = bar * len(series) + gap
     left = _GUTTER + 4
-    width = left + step * len(groups) + (80 if line else 10)
+    width = left + step * len(groups) + 10
     drawn = []
     for place, (name, values) in enumerate(series.items()):
         for index, (group, value) in enumerate(zip(groups, values, strict=True)):
@@ -100,38 +99,11 @@ def bars(
         rows=tuple(rows),
         ticks=tuple((round(HEIGHT * (1 - each / top), 1), f"{each:.4g}") for each in ticks(0.0, top)),
         across=across,
-        line=None if line is None else (round(HEIGHT * (1 - line[0] / top), 1), line[1]),
     )
 
 
 def _row(group: str, values: Sequence[float | None]) -> tuple[str, ...]:
     return (group, *("-" if value is None else f"{value:.4g}" for value in values))
-
-
-def accuracies(run: Run) -> tuple[Chart, ...]:
-    """Each forget task's score by precision, base beside candidate: what quantization brings back."""
-    found = {(each.task, each.metric, each.precision, each.subject): each for each in run.measurements}
-    precisions = tuple(dict.fromkeys(each.precision for each in run.measurements))
-    return tuple(_accuracy(run, task, precisions, found) for task in run.tasks if task.role is Role.FORGET)
-
-
-Found = Mapping[tuple[str, str, str, str], Measurement]
-
-
-def _accuracy(run: Run, task: Task, precisions: Sequence[str], found: Found) -> Chart:
-    def values(subject: str) -> list[float | None]:
-        each = [found.get((task.name, task.metric, precision, subject)) for precision in precisions]
-        return [None if one is None else one.value for one in each]
-
-    name, without = ("chance", task.chance) if task.floor is None else ("floor", task.floor)
-    return bars(
-        wording.short(f"{task.name}, {task.metric}"),
-        [wording.short(precision, 24) for precision in precisions],
-        {"base": values(run.base.digest), "candidate": values(run.candidate.digest)},
-        most=1.0,
-        line=(without, f"{name} {without:.2f}"),
-        across="precision",
-    )
 
 
 def masses(found: Sequence[Masses]) -> tuple[Chart, ...]:

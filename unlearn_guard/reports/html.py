@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from unlearn_guard.records import FULL, MEASURES, Check, Measurement, Outcome, Role, Run
-from unlearn_guard.reports import charts, other_policy, positive_control, retention, wording
+from unlearn_guard.reports import charts, formats, other_policy, positive_control, retention, wording
 from unlearn_guard.reports.evidence import Evidence, Flips
 from unlearn_guard.reports.meanings import meanings
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
@@ -48,7 +48,9 @@ def page(evidence: Evidence, *, show_items: bool = False, items_page: str | None
         folded_from=FOLDED_FROM,
         reasons=dict.fromkeys((each.line, each.metric, each.because) for each in run.policy.limits),
         meanings=meanings(run),
-        accuracies=charts.accuracies(run),
+        accuracies=formats.by_format(run),
+        formats_width=formats.WIDTH,
+        worst=formats.worst(run),
         kept=retention.kept(run),
         kept_width=retention.WIDTH,
         updates=charts.updates(evidence.drift),

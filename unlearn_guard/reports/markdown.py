@@ -7,7 +7,7 @@ and names stand in code, where GitHub looks for no mentions.
 from collections.abc import Iterator, Sequence
 
 from unlearn_guard.records import FULL, Check, Outcome, Role
-from unlearn_guard.reports import other_policy, positive_control, wording
+from unlearn_guard.reports import formats, other_policy, positive_control, wording
 from unlearn_guard.reports.evidence import Evidence
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
 
@@ -26,6 +26,8 @@ def markdown(evidence: Evidence, *, limit: int = LIMIT) -> str:
     text.add(
         f"## {word}\n\n{prose(sentence(run))}\n\n{prose(wording.headline(run))}\n\n{prose(other_policy.line(run))}\n\n"
     )
+    if (worst := formats.worst(run)) is not None:
+        text.add(f"{prose(worst)}\n\n")
     if (control := positive_control.line(run)) is not None:
         text.add(f"{prose(control)}\n\n")
     text.table(("", "property", "limits held"), _properties(evidence))

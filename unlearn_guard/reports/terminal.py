@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unlearn_guard.records import Check, Outcome, Run
-from unlearn_guard.reports import other_policy, positive_control, wording
+from unlearn_guard.reports import formats, other_policy, positive_control, wording
 from unlearn_guard.reports.scorecard import scorecard, sentence, worst_first
 from unlearn_guard.reports.steps import Step, steps
 
@@ -52,6 +52,8 @@ def render(
         console.print(Text(f"Note: {wording.plain(note)}"))
     if (control := positive_control.line(run)) is not None:
         console.print(Text(control))
+    if (worst := formats.worst(run)) is not None:
+        console.print(Text(worst))
     console.print(_headline(run))
     console.print(Text(other_policy.line(run)))
     if directory is not None:
