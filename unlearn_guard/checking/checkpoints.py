@@ -83,7 +83,7 @@ def open_others(
     request: Request, settled: Settled, candidate: Intake, earlier: Earlier
 ) -> tuple[Intake, Mapping[str, Intake], Lineages, tuple[str, ...]]:
     """Base and the ready-made artifacts, each held against the candidate, with what was found of its layers."""
-    base = open_sealed(settled.base)
+    base = candidate.on or open_sealed(settled.base)
     earlier.assert_same(base=base.checkpoint.digest)
     notes = [*(f"base: {note}" for note in base.notes), *assert_comparable(base, candidate).notes]
     for intake in (base, candidate):

@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from unlearn_guard.checking.adapted import open_candidate
 from unlearn_guard.checking.answering import all_scores, retrained_scores
 from unlearn_guard.checking.bench import Bench
-from unlearn_guard.checking.checkpoints import Lineages, open_others, open_retrained, open_sealed
+from unlearn_guard.checking.checkpoints import Lineages, open_others, open_retrained
 from unlearn_guard.checking.chosen_calibration import chosen_calibration
 from unlearn_guard.checking.deployed_items import assert_same_ids
 from unlearn_guard.checking.dosed import SHARES, mixtures
@@ -74,7 +75,7 @@ def check(request: Request, progress: Progress | None = None) -> tuple[Run, Path
         try:
             draft = preflight(request)
             with watch.stage("open candidate"):
-                candidate = open_sealed(request.checkpoint)
+                candidate = open_candidate(request, draft)
             settled = settle(request, draft, candidate, candidate.checkpoint.path)
             if (told := never_measured(draft, settled.precisions)) is not None:
                 watch.progress.hint(told)
@@ -115,7 +116,7 @@ def _check_into(
         write_run(run, scores, out)
         write_report(out)
         if request.release is not None and run.verdict.passed:
-            write_release(ready.candidate.checkpoint.path, ready.candidate.sealed, request.release)
+            write_release(ready.candidate.sealed_in, ready.candidate.sealed, request.release)
         return run
     except UsageError:
         abandon(out)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn_guard.checking.adapted import look_at_candidate
 from unlearn_guard.checking.checkpoints import assert_precisions
 from unlearn_guard.checking.gguf_artifact import look_at
 from unlearn_guard.checking.policy_seal import assert_rule, read_seal
@@ -48,7 +49,7 @@ def preflight(request: Request) -> "PolicyDraft":
         _ = request.measures
     if not is_remote(request.checkpoint):
         with _noted(found):
-            candidate = look(request.checkpoint)
+            candidate = look_at_candidate(request.checkpoint)
     settled = _settled(request, draft, candidate, found)
     _assert_names(request, draft, settled, found)
     if settled is not None and not is_remote(settled.base):

@@ -148,8 +148,9 @@ def _printable(text: str) -> str:
 def check(checkpoint: str, junitxml: Path | None, quiet: bool, as_json: bool, verbose: bool, **options: Any) -> int:
     """Measure CHECKPOINT and judge it: has it unlearned, and does that survive quantization?
 
-    CHECKPOINT is a directory of safetensors or a hub id, ORG/NAME[@REVISION]. The policy file may name
-    base, suite and precisions, so that the checkpoint alone is enough on the command line.
+    CHECKPOINT is a directory of safetensors, or of a LoRA adapter on --base, or a hub id,
+    ORG/NAME[@REVISION]. The policy file may name base, suite and precisions, so that the checkpoint alone
+    is enough on the command line.
     """
     from unlearn_guard.checking.request import Request
     from unlearn_guard.command_line.commands import check_command

@@ -79,11 +79,13 @@ def _precisions(named: Collection[str], shipped: Sequence[str]) -> Collection[st
 
 def inspect_command(checkpoint: str, base: str | None, *, as_json: bool) -> ExitStatus:
     """Print what intake knows of a checkpoint, and how it differs from base; a defect ends it as it ends `check`."""
+    from unlearn_guard.checking.adapted import inspected
     from unlearn_guard.command_line.inspecting import print_inspection
     from unlearn_guard.intake import assert_packages, inspection, open_checkpoint, with_parameters
 
     with chatter_to(Path(os.devnull)):
-        opened = [with_parameters(open_checkpoint(each)) for each in (checkpoint, base) if each]
+        bases = [with_parameters(open_checkpoint(base))] if base else []
+        opened = [inspected(checkpoint, bases[0] if bases else None), *bases]
         for each in opened:
             assert_packages(each.checkpoint.path)
         found = inspection(*opened)

@@ -93,6 +93,8 @@ def verify_command(
         click.echo(
             f"judged {plain(claim.started)}, stated {plain(claim.made)}, by unlearn-guard {plain(claim.version)}"
         )
+    if claim.adapter is not None and claim.held_at is None:
+        click.echo(f"they are an adapter, judged on the base of digest {plain(claim.base)} and on no other")
     click.echo(f"run sha256:{claim.run}, policy sha256:{claim.policy}")
     for each in claim.artifacts:
         shown = "nothing shows that it was made from it" if each.lineage is None else f"lineage {each.lineage:.4g}"

@@ -51,8 +51,10 @@ def _facts(intake: Intake) -> tuple[tuple[str, str], ...]:
     width = config.get("hidden_size", config.get("n_embd", "?"))
     shape = plain(f"{layers} layers, width {width}, vocabulary {config.get('vocab_size', '?')}")
     made_by = intake.manifest.method if intake.manifest and intake.manifest.method else "not said"
+    adapter = intake.adapter
     return (
         ("digest", intake.checkpoint.digest),
+        *((("adapter", f"{adapter.digest}, merged into base by peft {adapter.peft}"),) if adapter else ()),
         ("precision", intake.checkpoint.precision),
         ("architecture", plain(", ".join(intake.config.get("architectures") or [str(intake.config["model_type"])]))),
         ("size", shape),

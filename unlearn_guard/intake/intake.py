@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from unlearn_guard.errors import CheckpointError, Defect
@@ -11,7 +12,7 @@ from unlearn_guard.intake.location import Place
 from unlearn_guard.intake.manifest import Manifest
 from unlearn_guard.intake.tokenizer import Tokenizer
 from unlearn_guard.intake.weights import Tensor
-from unlearn_guard.records import Checkpoint, StoredTensor
+from unlearn_guard.records import Adapter, Checkpoint, StoredTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,8 @@ class Intake:
     tokenizer files and chat template, whatever the sharding, the order of tensors or their metadata.
     `checkpoint.path` is the sealed copy, and `sealed` the sha256 of each file in it by name; both are the directory
     itself and nothing where it was only looked at. `copies` are tensors that are stored once more under the name of
-    a parameter that is tied to them.
+    a parameter that is tied to them. Of an adapter, `on` is the base it was merged into; location, place and sealed
+    files are the adapter's own, all else the merged model's.
     """
 
     checkpoint: Checkpoint
@@ -41,11 +43,22 @@ class Intake:
     names: tuple[str, ...]
     notes: tuple[str, ...]
     copies: tuple[StoredTensor, ...] = ()
+    on: "Intake | None" = None
 
     @property
     def named(self) -> Checkpoint:
         """The checkpoint as a run records it: where its user has it, and the files that were judged."""
         return replace(self.checkpoint, path=self.place.directory, tensors=(), files=dict(sorted(self.sealed.items())))
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """The adapter that this candidate is, where it is one."""
+        return self.checkpoint.adapter
+
+    @property
+    def sealed_in(self) -> Path:
+        """Where the sealed files lie: the checkpoint's directory, but the adapter's own where it is one."""
+        return self.adapter.path if self.adapter and self.adapter.path else self.checkpoint.path
 
     @property
     def template(self) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from unlearn_guard.errors import Defect, UsageError
+from unlearn_guard.intake.adapter import open_adapter
 from unlearn_guard.intake.folder import is_small_text
 from unlearn_guard.intake.opening import open_checkpoint
 from unlearn_guard.records import Checkpoint
@@ -31,12 +32,19 @@ def assert_judged(judged: Checkpoint, place: Path, run_dir: Path) -> None:
         fix = "Let `check --release DIR` write the judged files alone, and name DIR as the candidate; or check again."
         raise UsageError(f"{place} is not what {run_dir} judged, and nothing else", defects, fix=fix)
     # The list of files is run.json's word; the digest is what every measurement carries.
-    if (found := open_checkpoint(str(place)).checkpoint.digest) != judged.digest:
+    if (found := _digest_of(judged, str(place))) != judged.digest:
         raise UsageError(
             f"{place} is not what {run_dir} judged: its run.json lists the files of another model",
             [Defect(where="run.json: candidate.files", found=f"a model {found}", expected=judged.digest)],
             fix="Run check on it.",
         )
+
+
+def _digest_of(judged: Checkpoint, place: str) -> str:
+    """What the candidate in this directory is known by; an adapter's depends on the base that it was judged on."""
+    if judged.adapter is None:
+        return open_checkpoint(place).checkpoint.digest
+    return open_adapter(place).digest_on(judged.adapter.base, judged.adapter.peft)
 
 
 def other_bytes(judged: Mapping[str, str], directory: Path) -> list[Defect]:

@@ -35,10 +35,11 @@ WANTED = (
     "chat_template.json",
     "additional_chat_templates/*.jinja",
     "unlearn_guard.json",
+    "adapter_config.json",
 )
 """Patterns of the files that are fetched from the hub."""
 
-UNWANTED = ("*/*.safetensors", "consolidated*.safetensors", "adapter_model.safetensors")
+UNWANTED = ("*/*.safetensors", "consolidated*.safetensors")
 """A second copy of the weights in another layout, which transformers does not read."""
 
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w][\w./-]{0,127}))?")

@@ -101,12 +101,16 @@ def open_checkpoint(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
-    """What a checkpoint says of itself before its weights are read: the text model's config, and its maker's word."""
+    """What a checkpoint says of itself before its weights are read: the text model's config, and its maker's word.
+
+    An `adapter` has no config of its own.
+    """
 
     location: str
     directory: Path | None
     manifest: Manifest | None
     config: Mapping[str, Any]
+    adapter: bool = False
 
 
 def look(location: str | Path, *, precision: str = FULL) -> Outline:
@@ -147,6 +151,8 @@ def _read(folder: Folder, precision: str, wanted: bool) -> _Contents:
     located: Located = ()
     about_weights: tuple[str, ...] = ()
     about_manifest: tuple[str, ...] = ()
+    if "adapter_config.json" in folder.files and not {SINGLE, INDEX} & {*folder.files}:
+        _refuse_adapter(folder)  # alone: it has nothing of a whole model, which would all be told as missing
     with gather(defects):
         _refuse_adapter(folder)
     with gather(defects):
@@ -189,11 +195,15 @@ def _rows(config: Mapping[str, Any]) -> int | None:
 
 
 def _refuse_adapter(folder: Folder) -> None:
-    if "adapter_config.json" in folder.files:
-        fix = "Merge it first: `PeftModel.from_pretrained(...).merge_and_unload().save_pretrained(...)`."
-        if SINGLE in folder.files or INDEX in folder.files:
-            fix += " Where it is merged already: delete this file, for which transformers would load that base instead."
-        raise refusal("adapter_config.json", "an adapter, which names a base of its own", "a whole model", fix)
+    if "adapter_config.json" not in folder.files:
+        return
+    merge = "`PeftModel.from_pretrained(...).merge_and_unload().save_pretrained(...)`"
+    if SINGLE in folder.files or INDEX in folder.files:
+        fix = f"Merge it first: {merge}. Where it is merged already: delete this file, "
+        fix += "for which transformers would load that base instead."
+    else:
+        fix = f"As the candidate of `check`, on --base, it is judged as it is. Merge it first anywhere else: {merge}."
+    raise refusal("adapter_config.json", "an adapter, which names a base of its own", "a whole model", fix)
 
 
 def _read_config(folder: Folder) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from unlearn_guard.records.doses import Certificate, Dose, certificate
 from unlearn_guard.records.doubt import Doubt, doubt
 from unlearn_guard.records.lineage import UNRELATED, WITHIN, LayerLineage, Standing, lineage, standings
 from unlearn_guard.records.measurement import Interval, Measurement
-from unlearn_guard.records.model import TORCH_NAMES, Checkpoint, Span, StoredTensor
+from unlearn_guard.records.model import TORCH_NAMES, Adapter, Checkpoint, Span, StoredTensor
 from unlearn_guard.records.names import (
     CONFIDENCE_LEVELS,
     CORRECTED,
@@ -63,6 +63,7 @@ __all__ = [
     "UNRELATED",
     "WEIGHTS",
     "WITHIN",
+    "Adapter",
     "Certificate",
     "Check",
     "Checkpoint",

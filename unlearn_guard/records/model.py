@@ -51,7 +51,8 @@ class Checkpoint:
     """A model on disk that passed intake: a directory, and the digest of every byte that shapes its answers.
 
     `tensors` is the one list of its parameters, each once under the model's own name, whatever the files call them;
-    empty for a directory that a quantizer wrote. `files` are the names and sha256 of the files that were judged.
+    empty for a directory that a quantizer wrote. `files` are the names and sha256 of the files that were judged. Of a
+    candidate that is an `adapter`, path and tensors are those of base with the adapter merged in, the files its own.
     """
 
     path: Path
@@ -60,3 +61,18 @@ class Checkpoint:
     method: str | None = None
     tensors: tuple[StoredTensor, ...] = field(default=(), compare=False, repr=False)
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    adapter: "Adapter | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """The LoRA adapter that a candidate is: its digest, that of the base it was judged on, and peft's version.
+
+    `path` is the adapter's sealed copy and `on` the base, where they are at hand.
+    """
+
+    digest: str
+    base: str
+    peft: str
+    path: Path | None = field(default=None, compare=False, repr=False)
+    on: Checkpoint | None = field(default=None, compare=False, repr=False)

@@ -38,6 +38,7 @@ def statement(evidence: Evidence, files: Mapping[str, str], *, made: str | None 
         "suite": wording.short(run.suite),
         "candidate": run.candidate.digest,
         "base": run.base.digest,
+        **({"adapter": run.candidate.adapter.digest} if run.candidate.adapter else {}),
         "started": run.started,
         "made": made or datetime.now(UTC).isoformat(timespec="seconds"),
         "unmeasured": _named(run, Outcome.UNMEASURED),
@@ -107,7 +108,8 @@ class Claim:
     `failed` are all that did not hold; of these `unmeasured` and `inconclusive` were not broken. `warned` hold in a
     run that asked part of the items. `held_at` is the precision of the artifact that was asked about; None: the
     candidate. `warnings` are what the run was told about its policy and suite. `started` is
-    when the run began, `made` when the statement was, None in one of an earlier version; by its maker's word.
+    when the run began, `made` when the statement was, None in one of an earlier version; by its maker's word. Of an
+    `adapter`, its digest: the files are judged on the `base` of this digest and on no other.
     """
 
     verdict: _Word
@@ -123,6 +125,8 @@ class Claim:
     started: str
     made: str | None
     version: str
+    base: str
+    adapter: str | None
     artifacts: tuple[ClaimedArtifact, ...] = ()
     held_at: str | None = None
 
@@ -156,6 +160,8 @@ class _Annotations(_Model):
     made: str | None = None
     artifacts: tuple[_Artifact, ...] = ()
     version: Annotated[str, Field(alias="unlearn-guard")] = ""
+    base: str = ""
+    adapter: str | None = None
 
 
 class _Configuration(_Subject):
@@ -210,6 +216,8 @@ def read_statement(data: bytes, name: str) -> Claim:
         made=about.made,
         version=about.version,
         artifacts=tuple(ClaimedArtifact(**dict(each)) for each in about.artifacts),
+        base=about.base,
+        adapter=about.adapter,
     )
 
 

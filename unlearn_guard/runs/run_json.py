@@ -78,12 +78,14 @@ def _certificate(doses: tuple[Dose, ...], limits: tuple[Limit, ...]) -> dict[str
 
 
 def _checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    made = checkpoint.adapter
     return {
         "path": str(checkpoint.path),
         "digest": checkpoint.digest,
         "precision": checkpoint.precision,
         "method": checkpoint.method,
         "files": dict(checkpoint.files),
+        **({"adapter": {"digest": made.digest, "base": made.base, "peft": made.peft}} if made else {}),
     }
 
 
@@ -281,6 +283,8 @@ def _verdict_differences(file: _RunFile, verdict: Verdict) -> list[tuple[str, st
         problems.append(("verdict", f"says {file.verdict!r}, but the checks say {verdict.word!r}"))
     if file.limit is not None and file.complete:
         problems.append(("complete", f"says true, but only {file.limit} items of each task were asked"))
+    if file.candidate.adapter is not None and file.candidate.adapter.base != file.base.digest:
+        problems.append(("candidate.adapter.base", f"says {file.candidate.adapter.base!r}, which is not base.digest"))
     certified = _certificate(file.doses, tuple(check.limit for check in verdict.checks))
     if file.certificate != certified:
         problems.append(("certificate", f"says {file.certificate!r}, but doses and limits say {certified!r}"))
