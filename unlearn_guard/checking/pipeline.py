@@ -31,6 +31,7 @@ from unlearn_guard.checking.progress import Progress, Silent, Stopwatch
 from unlearn_guard.checking.request import Request, Settled, settle
 from unlearn_guard.checking.residues import Residues
 from unlearn_guard.checking.weighing import weigh, write_weights
+from unlearn_guard.checking.worst_calibration import WorstCalibration
 from unlearn_guard.environment import choose_device, choose_dtype, describe, device_map, seed_everything
 from unlearn_guard.errors import MeasurementError, UsageError
 from unlearn_guard.intake import (
@@ -139,6 +140,7 @@ class Ready:
     bench: Bench
     erasure: Erasure
     elsewhere: Elsewhere
+    calibrations: WorstCalibration
     residues: Residues
     notes: tuple[str, ...]
 
@@ -164,17 +166,16 @@ def _prepare(
     bench = _bench(request, settled, rendered, base, watch)
     for intake in (candidate, *artifacts.values()):
         assert_same_ids(rendered, bench.tokenizer, intake, padding_ids(base, intake))
+    never_saw = retrained.checkpoint.digest if retrained is not None else None
     elsewhere = Elsewhere(
-        bench=bench,
-        candidate=candidate,
-        items=request.dtype_items,
-        seed=request.seed,
-        retrained=retrained.checkpoint.digest if retrained is not None else None,
+        bench=bench, candidate=candidate, items=request.dtype_items, seed=request.seed, retrained=never_saw
     )
+    calibrations = WorstCalibration(bench=bench, candidate=candidate, asked=request.calibration)
     policy = resolve(draft, rendered.records, known_precisions())
     wanted = request.measures | {limit.metric for limit in policy.limits}
     residues = Residues(bench=bench, candidate=candidate, retrained=retrained, wanted=wanted, seed=request.seed)
-    more = elsewhere.stages(settled.precisions) + residues.stages(settled.precisions)
+    more = elsewhere.stages(settled.precisions) + calibrations.stages(settled.precisions, artifacts)
+    more += residues.stages(settled.precisions)
     watch.progress.plan(steps + more + (len(SHARES) if request.doses else 0))
     return Ready(
         candidate=candidate,
@@ -186,6 +187,7 @@ def _prepare(
         bench=bench,
         erasure=Erasure(bench=bench, candidate=candidate, seed=request.seed),  # reads the prompt pairs
         elsewhere=elsewhere,
+        calibrations=calibrations,
         residues=residues,
         notes=(
             *(*settled.notes, *candidate.notes, *notes, *rendered.notes, *((sealed.note,) if sealed else ())),
@@ -212,6 +214,7 @@ def _measure(
     base, candidate = bench.base.checkpoint, ready.candidate.checkpoint
     scores = all_scores(bench, precisions, bench.base, ready.candidate, ready.artifacts)
     scores += retrained_scores(bench, ready.retrained)
+    scores, spreads = ready.calibrations.measure(precisions, ready.artifacts, scores)
     never_saw = ready.retrained.checkpoint.digest if ready.retrained is not None else None
     gaps = ready.elsewhere.measure(precisions, ready.artifacts, scores)
     erased = ready.erasure.measure(precisions, ready.artifacts)
@@ -220,7 +223,7 @@ def _measure(
     dosed = mixtures(bench, ready.candidate) if request.doses else {}
     with watch.stage("judge"):
         derived = derive(scores, base=base.digest, candidate=candidate.digest, seed=request.seed, retrained=never_saw)
-        measurements = (*derived, *gaps, *erased, *left, *weights)
+        measurements = (*derived, *gaps, *erased, *left, *weights, *spreads)
         complete = request.limit is None
         verdict = judge(ready.policy.limits, measurements, candidate=candidate.digest, complete=complete)
     unknown_tasks = unknown(scores, base=base.digest, seed=request.seed, retrained=never_saw)
@@ -235,6 +238,7 @@ def _measure(
         doses=doses(
             scores, dosed, base=base.digest, candidate=candidate.digest, seed=request.seed, retrained=never_saw
         ),
+        calibrations=tuple(ready.calibrations.found),
         tasks=bench.rendered.records,
         measurements=measurements,
         verdict=verdict,
@@ -246,8 +250,8 @@ def _measure(
         notes=(*ready.notes, *bench.notes, *bench.store.warnings, *unknown_tasks),
         warnings=_warnings(ready.policy, bench.rendered, complete=complete),
     )
-    control = tuple(each for scored in dosed.values() for each in scored)
-    return run, (*scores, *ready.elsewhere.scores, *control), tuple(ready.erasure.attributed)
+    more = (*ready.elsewhere.scores, *ready.calibrations.scores, *(each for held in dosed.values() for each in held))
+    return run, (*scores, *more), tuple(ready.erasure.attributed)
 
 
 def _warnings(policy: Policy, rendered: Rendered, *, complete: bool) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ class Request:
     apply_chat_template: bool = False
     dtype_items: int | None = DTYPE_ITEMS  # None: every item
     doses: bool = False  # also ask the candidate with a little of base put back
+    calibration: str = "suite"  # or "worst": of several texts and groups, what brings most back counts
     measure: tuple[str, ...] = ()  # of MEASURES, or (ALL,): also where the policy does not limit it
 
     @property

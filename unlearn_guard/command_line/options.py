@@ -148,6 +148,14 @@ measuring = _together(
     click.option(
         "--doses", is_flag=True, help="Also: how little of base, put back into the candidate, this gate would catch."
     ),
+    click.option(
+        "--calibration",
+        type=click.Choice(("suite", "worst")),
+        default="suite",
+        show_default=True,
+        help="What gptq and awq calibrate on: the suite's texts, or also the retain and forget questions in several "
+        "groups, of which the worst counts.",
+    ),
     click.option("--quiet", is_flag=True, help="No progress; the verdict still prints."),
     verbosity,
 )

@@ -28,6 +28,7 @@ from unlearn_guard.records import (
 )
 
 NF4 = "nf4"
+SPREAD = "calibration_spread"
 
 
 class Asks(StrEnum):
@@ -107,7 +108,7 @@ _SAFER = {
     **dict.fromkeys(("ptq_gap", "dtype_gap", "retain_drop", "as_nc", "as_nc_corrected", "recovery"), Safer.LOWER),
     **dict.fromkeys(("paraphrase_recovery", RELEARN, PROBE, LENS), Safer.LOWER),
     DEPTH: Safer.HIGHER,
-    **dict.fromkeys(("truncated", "noise_ratio", TIED, REPETITION), Safer.LOWER),
+    **dict.fromkeys((SPREAD, "truncated", "noise_ratio", TIED, REPETITION), Safer.LOWER),
     **dict.fromkeys(("forget_drop", "above_chance_removed", "cad", "cad_corrected", "quantized_share"), Safer.HIGHER),
     **dict.fromkeys((FORGET_QUALITY, "forget_truth_ratio", MODEL_UTILITY, "floor_survival"), Safer.HIGHER),
     **dict.fromkeys((PRIVLEAK, MIA, MIA_REFERENCE), Safer.BETWEEN),
@@ -137,6 +138,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         _metric("forget_drop", Asks.FORGET, Where.EVERYWHERE, _DIFFERENCE, "share of base", Property.FORGETTING),
         _metric("ptq_gap", Asks.FORGET, Where.QUANTIZED, _DIFFERENCE, "accuracy", Property.PERMANENCE),
+        _metric(SPREAD, Asks.FORGET, Where.QUANTIZED, _SHARE, "accuracy", Property.REPORTED),
         _metric("dtype_gap", Asks.FORGET, Where.DENSE, _DIFFERENCE, "accuracy", Property.FORGETTING),
         _metric("retain_drop", Asks.RETAIN, Where.EVERYWHERE, _DIFFERENCE, "accuracy", Property.RETENTION),
         _metric("cad", Asks.FORGET, Where.DENSE, (0.0, 10.0), "share of base", Property.ERASURE),

@@ -35,6 +35,7 @@ class GPTQModelQuantizer:
     name: str
     bits = 4
     calibrated = True
+    groups = (128, 64, 32)
     layouts: Mapping[str | None, Callable[[Mapping[str, StoredTensor], str], Grid]]
     """How the codes of each layout are read."""
 
@@ -49,7 +50,7 @@ class GPTQModelQuantizer:
                 f"precision {self.name} needs {error.name}, which is not installed",
                 fix="Install it with: pip install 'unlearn-guard[gptq]', or leave it out: --precisions full,nf4",
             ) from error
-        group = largest_group(shapes)
+        group = largest_group(shapes, self.groups)
         if group is None:
             widths = sorted({width for _, width in shapes.values()})
             raise QuantizationError(f"{self.name}: no group of 128, 64 or 32 divides every input width {widths}")
@@ -60,7 +61,7 @@ class GPTQModelQuantizer:
         if not calibration.texts:
             raise QuantizationError(f"{self.name} needs calibration texts and got none; name some in the suite file")
         shapes = linear_shapes(checkpoint.path)
-        group = int(self.recipe(shapes)["group"])
+        group = int(calibration.group or self.recipe(shapes)["group"])
         device = "cpu" if placement.device_map == "cpu" else "cuda"
         log = worker.quantize(self.name, checkpoint.path, out, calibration.texts, group=group, device=device)
         assert_no_fallback(self.name, log, shapes)

@@ -24,14 +24,20 @@ SHORTEST = 11
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """The texts a data-driven quantizer may look at, the same for base and candidate."""
+    """The texts a data-driven quantizer may look at, the same for base and candidate.
+
+    `group` is how many inputs share a scale, where it is not the format's own choice; what knows no groups looks at
+    the texts alone.
+    """
 
     texts: tuple[str, ...]
+    group: int | None = None
 
     @property
     def digest(self) -> str:
-        """sha256 of the texts in their order."""
-        return hashlib.sha256(json.dumps(self.texts).encode()).hexdigest()
+        """sha256 of the texts in their order, and of the group where one is named."""
+        said = self.texts if self.group is None else [self.texts, self.group]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

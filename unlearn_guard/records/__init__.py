@@ -5,6 +5,7 @@ measurement; a `Check` puts the two together and a `Verdict` is all the checks. 
 refuse what cannot be true. Import every one of them from here.
 """
 
+from unlearn_guard.records.calibrations import ON, Calibrated
 from unlearn_guard.records.doses import Certificate, Dose, certificate
 from unlearn_guard.records.doubt import Doubt, doubt
 from unlearn_guard.records.lineage import UNRELATED, WITHIN, LayerLineage, Standing, lineage, standings
@@ -51,6 +52,7 @@ __all__ = [
     "MIA",
     "MIA_REFERENCE",
     "MODEL_UTILITY",
+    "ON",
     "PRIVLEAK",
     "PROBE",
     "RATIO_OCTAVES",
@@ -64,6 +66,7 @@ __all__ = [
     "WEIGHTS",
     "WITHIN",
     "Adapter",
+    "Calibrated",
     "Certificate",
     "Check",
     "Checkpoint",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from unlearn_guard.records.calibrations import Calibrated
 from unlearn_guard.records.doses import Dose
 from unlearn_guard.records.measurement import Measurement
 from unlearn_guard.records.model import Checkpoint
@@ -45,7 +46,8 @@ class Run:
 
     `artifacts` are the ready-made quantized models that were judged, by precision. `notes` are what happened,
     `warnings` what the policy or the suite cannot tell whatever happens (`judging.lint`). `doses` are the candidate
-    with a little of base put back, where that was asked (`--doses`).
+    with a little of base put back, where that was asked (`--doses`), `calibrations` the choices of text and group
+    that calibrated formats were tried with (`--calibration worst`).
     """
 
     suite: str
@@ -66,3 +68,4 @@ class Run:
     prompts: tuple[Prompt, ...] = ()
     artifacts: Mapping[str, Checkpoint] = field(default_factory=dict)
     doses: tuple[Dose, ...] = ()
+    calibrations: tuple[Calibrated, ...] = ()

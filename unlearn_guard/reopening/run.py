@@ -15,6 +15,7 @@ from unlearn_guard.errors import Defect, PolicyError, RunDirectoryError, Scoring
 from unlearn_guard.judging.thresholds import policy_of, resolve
 from unlearn_guard.records import FULL, TORCH_NAMES, Measurement, Policy, Run, Sample, Task, TaskScore
 from unlearn_guard.reopening.beside import NEWER, NOT_DERIVED, from_files
+from unlearn_guard.reopening.calibrations import calibration_defects, is_of_another_calibration
 from unlearn_guard.reopening.dosed import dose_defects, is_dosed
 from unlearn_guard.reopening.tried import from_trials
 from unlearn_guard.runs import directory as on_disk
@@ -180,16 +181,17 @@ def _assert_measured(
     """Refuse measurements that what lies beside run.json contradicts; say which it neither gives nor contradicts."""
     from unlearn_guard.judging.again import from_answers, key
 
-    scores, elsewhere = _scores(directory, run, {of: each for of, each in answers.items() if not is_dosed(of)})
+    own = {of: each for of, each in answers.items() if not (is_dosed(of) or is_of_another_calibration(run, of))}
+    scores, elsewhere = _scores(directory, run, own)
     try:
         again = from_answers(run, scores, elsewhere, read=read)
     except ScoringError as error:
         told = [*error.defects] or [Defect(where=FOLDER, found=error.summary, expected="answers that can be compared")]
         raise _refused(directory, told) from error
     tried = from_trials(directory, run, files, answers)
-    derived = {key(each): each for each in (*again.measurements, *tried)}
+    defects, spreads = calibration_defects(run, scores, answers)
+    derived = {key(each): each for each in (*again.measurements, *tried, *spreads)}
     beside = from_files(directory, run, files)
-    defects: list[Defect] = []
     for index, each in enumerate(run.measurements):
         made, value = derived.get(key(each)), beside.get(key(each))
         if each.metric in NOT_DERIVED:

@@ -32,7 +32,9 @@ def worst(run: Run) -> str | None:
     between = f" [{', '.join(ends)}]" if ends else ""
     where = f"{wording.short(most.task)} {wording.short(most.precision)}"
     over = f"{formats} format{'s' if formats > 1 else ''}"
-    return f"Worst over {over}: {where} {wording.number(most.value, *bounds)}{between}"
+    by = (each for each in run.calibrations if (each.task, each.precision) == (most.task, most.precision))
+    choice = next((f", calibrated on {each.worst}, the worst of {len(each.scores)}" for each in by), "")
+    return f"Worst over {over}: {where} {wording.number(most.value, *bounds)}{between}{wording.short(choice)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

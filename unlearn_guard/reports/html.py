@@ -137,5 +137,6 @@ def _command(run: Run) -> str:
     tried = {each.metric for each in run.measurements}
     if left := [name for name, metric in MEASURES.items() if metric in tried]:
         words += ["--measure", ",".join(left)]
+    words += ["--calibration", "worst"] if run.calibrations else []
     words += ["--limit", str(run.limit)] if run.limit else []
     return wording.plain(shlex.join(words))

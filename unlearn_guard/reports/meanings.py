@@ -11,6 +11,9 @@ MEANINGS = {
     "retain_drop": "Accuracy that the candidate lost on a retain task, both models at the same precision.",
     "dtype_gap": "Accuracy on a forget task that shows in another dtype than the run's, and not in this one.",
     "quantized_share": "The share of the weights that really is stored in 4 bits.",
+    "calibration_spread": (
+        "How much the choice of the texts and groups that a format is calibrated with moves the score on a forget task."
+    ),
     "lineage": "Of a ready-made quantized model: the share of its layers that are shown to be made from the candidate.",
     "cad": (
         "Circuit attribution divergence: how far the edges that carry the answer in base have moved in the candidate, "

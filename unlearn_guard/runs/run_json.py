@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unlearn_guard.records import (
     CORRECTED,
+    Calibrated,
     Check,
     Checkpoint,
     Dose,
@@ -68,6 +69,7 @@ def encode(run: Run) -> dict[str, Any]:
         "prompts": [asdict(prompt) for prompt in run.prompts],
         "artifacts": {precision: _checkpoint(each) for precision, each in sorted(run.artifacts.items())},
         "doses": [asdict(dose) for dose in run.doses],
+        "calibrations": [asdict(each) for each in run.calibrations],
         "certificate": _certificate(run.doses, run.policy.limits),
     }
 
@@ -179,6 +181,7 @@ class _RunFile(_Model):
     prompts: tuple[Prompt, ...] = ()
     artifacts: dict[str, Checkpoint] = Field(default_factory=dict)
     doses: tuple[Dose, ...] = ()
+    calibrations: tuple[Calibrated, ...] = ()
     certificate: dict[str, Any] | None = None
 
 
@@ -233,6 +236,7 @@ def _run(file: _RunFile, verdict: Verdict) -> Run:
         prompts=file.prompts,
         artifacts=file.artifacts,
         doses=file.doses,
+        calibrations=file.calibrations,
     )
 
 
