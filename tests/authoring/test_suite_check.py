@@ -169,6 +169,7 @@ def test_every_metric_is_either_measured_or_missing_for_a_reason(tmp_path):
     assert set(missing) == {
         *("privleak", "forget_quality", "forget_truth_ratio", "paraphrase_recovery", "mia_auc", "mia_reference"),
         *RESIDUES,
+        *("lineage", "calibration_spread"),
     }
     assert "check --measure" in missing["relearn_recovery"]
     assert "--retrained" in missing["forget_quality"]

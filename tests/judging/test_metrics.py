@@ -11,7 +11,7 @@ DESIGN = {"forget_drop", "ptq_gap", "retain_drop", "cad", "as_nc", "as_c", "acti
           "cad_corrected", "as_nc_corrected", "as_c_corrected", "activation_shift_c_corrected",
           "activation_shift_nc_corrected", "noise_ratio", "paraphrase_recovery",
           "relearn_recovery", "probe_recovery", "lens_recovery", "unlearning_depth", "tied", "mia_auc",
-          "mia_reference", "repetition", "lineage"}  # fmt: skip
+          "mia_reference", "repetition", "lineage", "calibration_spread"}  # fmt: skip
 
 
 def test_the_table_is_the_design_s():

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from unlearn_guard.authoring.findings import BaseFindings
-from unlearn_guard.judging.metrics import METRICS, Asks, Metric, Where
+from unlearn_guard.judging.metrics import METRICS, SPREAD, Asks, Metric, Where
 from unlearn_guard.records import (
     FORGET_QUALITY,
     MIA,
@@ -86,5 +86,7 @@ _OWN: Mapping[str, Callable[[Suite], str]] = {
     MODEL_UTILITY: _utility,
     REPETITION: _words,
     "paraphrase_recovery": _held_out,
+    SPREAD: lambda _: "only with `check --calibration worst`",
+    "lineage": lambda _: "only with `check --artifact`",
     **dict.fromkeys(RESIDUES, _inside),
 }

@@ -47,7 +47,12 @@ class WorstCalibration:
             if each.subject == self.candidate.checkpoint.digest and each.task.role is Role.FORGET
         }
         spreads = []
-        for precision in self._calibrated(precisions, artifacts):
+        chosen = self._calibrated(precisions, artifacts)
+        if self.asked == WORST and not chosen:
+            self.bench.notes.append(
+                "calibration: no precision of this run is calibrated by the guard, so none is worst"
+            )
+        for precision in chosen:
             tried = {task: {SUITE: score} for (task, at), score in mine.items() if at == precision}
             for name, score in self._ask(precision, [score.task.name for score in mine.values()]):
                 tried[score.task.name][name] = score

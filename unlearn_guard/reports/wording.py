@@ -5,7 +5,7 @@ Numbers are never rounded across a limit, and what comes from a checkpoint or a 
 
 import math
 
-from unlearn_guard.judging.metrics import METRICS
+from unlearn_guard.judging.metrics import METRICS, SPREAD
 from unlearn_guard.records import (
     DEPTH,
     FULL,
@@ -206,6 +206,10 @@ def mend(limit: Limit, task: str) -> str:
 
 def _to_measure(limit: Limit) -> str:
     precision = short(limit.precision)
+    if limit.metric == SPREAD:
+        return f"Run check again with --calibration worst and --precisions that include {precision}."
+    if limit.metric == "lineage":
+        return f"Run check again with --artifact {precision}=PATH."
     if limit.task == WEIGHTS:
         return f"Run check again with --precisions that include {precision}."
     if limit.metric in _LEFT:
