@@ -73,6 +73,17 @@ def test_all_measures_what_can_be_and_a_limit_on_the_rest_is_unmeasured(
     done = here(*asked, "--replace")
     assert done.status == 5, done.text
     assert "gguf-q4_0 was not measured: model_type: gpt2" in " ".join(done.text.split())
+    policy.write_text("precisions: [all]\n" + POLICY % ",".join(able))
+    done = here(*[each for each in asked if each not in ("--precisions", "all")], "--replace")
+    assert done.status == 0, done.text
+    again = read_json(tmp_path / "run" / "run.json")
+    assert {each["precision"] for each in again["measurements"]} == {*able, "full"}
+    assert again["policy"]["precisions"] == ["all"]
+    assert here("judge", tmp_path / "run").status == 0
+    policy.write_text("precisions: [all, nf4]\n" + POLICY % "nf4")
+    done = here(*[each for each in asked if each not in ("--precisions", "all")], "--replace")
+    assert done.status == 4, done.text
+    assert "all" in done.text
 
 
 def test_all_is_no_mistake_beside_others(here: Callable[..., Done], tmp_path: Path) -> None:

@@ -65,6 +65,12 @@ def test_the_file_may_name_base_suite_and_precisions(tmp_path):
     assert "thresholds.yaml:1: found unknown precision 'ful'; expected a known precision" in text
 
 
+def test_the_file_may_ask_for_every_precision(tmp_path):
+    assert policy(tmp_path, GOOD, head="precisions: [all]\n").precisions == ("all",)
+    text = refusal(tmp_path, f"version: 1\nprecisions: [all, nf4]\nlimits:\n  - {GOOD}\n")
+    assert "unknown precision 'all'" in text
+
+
 def test_roles_and_lists_become_one_limit_each(tmp_path):
     found = policy(tmp_path, '{metric: ptq_gap, task: "@forget", precision: [nf4, awq], at_most: 0, because: x}')
     assert [limit.id for limit in found.limits] == [

@@ -7,7 +7,7 @@ from unlearn_guard.checking.request import DTYPE_ITEMS
 from unlearn_guard.errors import UsageError
 from unlearn_guard.judging.power import Assumed, Need, needs
 from unlearn_guard.judging.thresholds import read_policy, resolve
-from unlearn_guard.records import Role
+from unlearn_guard.records import ALL, Role
 from unlearn_guard.registry import precisions
 from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.suites import load_suite
@@ -33,6 +33,7 @@ def planned_items(
     rendered = render(loaded, limit=limit, data_dir=data_dir)
     tasks = {task.name: task for task in rendered.records if task.role is not Role.PROBE}
     wanted = precisions_asked or draft.precisions
+    wanted = None if wanted and tuple(wanted) == (ALL,) else wanted
     try:
         counted = [each for each in limits if wanted is None or each.precision in wanted]
         return needs(counted, tasks, assumed, asked={"dtype_gap": DTYPE_ITEMS})

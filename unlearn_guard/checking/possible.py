@@ -5,9 +5,6 @@ from pathlib import Path
 from unlearn_guard.errors import GuardError
 from unlearn_guard.registry import precisions, quantizer
 
-ALL = "all"
-"""What stands on the command line for every precision."""
-
 
 def possible(checkpoint: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names, `full` first, and a note for each that is left out: a limit on one of those stays unmeasured.

@@ -13,14 +13,14 @@ from unlearn_guard.checking.adapted import look_at_candidate
 from unlearn_guard.checking.checkpoints import assert_precisions
 from unlearn_guard.checking.gguf_artifact import look_at
 from unlearn_guard.checking.policy_seal import assert_rule, read_seal
-from unlearn_guard.checking.possible import ALL, possible
+from unlearn_guard.checking.possible import possible
 from unlearn_guard.checking.request import DEFAULT_PRECISIONS, Request, Settled, UnsettledError, assert_new, settle
 from unlearn_guard.environment import choose_device
 from unlearn_guard.errors import CheckpointError, UsageError
 from unlearn_guard.intake import Outline, is_remote, look
 from unlearn_guard.judging.thresholds import read_policy, resolve
 from unlearn_guard.quantizers.gguf_mix import PRECISIONS
-from unlearn_guard.records import FULL
+from unlearn_guard.records import ALL, FULL
 from unlearn_guard.registry import precisions as known_precisions
 from unlearn_guard.registry import quantizer
 from unlearn_guard.scoring.suites import load_suite

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearn_guard.checking.possible import ALL, possible
+from unlearn_guard.checking.possible import possible
 from unlearn_guard.errors import UsageError, near
 from unlearn_guard.organism import EMBEDDED, base_path
-from unlearn_guard.records import FULL, MEASURES
+from unlearn_guard.records import ALL, FULL, MEASURES
 
 if TYPE_CHECKING:
     from unlearn_guard.intake import Intake, Outline

@@ -171,7 +171,7 @@ def _checked(asked: Comparison) -> str:
     """The digest of how every cell is checked."""
     from unlearn_guard.judging.thresholds import read_policy
 
-    for name in asked.precisions or ():
+    for name in () if asked.precisions == (ALL,) else asked.precisions or ():
         if name not in precisions():
             raise UsageError(f"there is no precision called {name!r}", fix=near(name, precisions()))
     how: Mapping[str, Any] = {

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unlearn_guard.errors import Defect, PolicyError, near
 from unlearn_guard.reading.strict_yaml import Document, Path, parse
-from unlearn_guard.records import CONFIDENCE_LEVELS
+from unlearn_guard.records import ALL, CONFIDENCE_LEVELS
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$")]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
@@ -61,7 +61,8 @@ class PolicyDraft(_Strict):
     @property
     def named(self) -> frozenset[str]:
         """Every precision that the policy says anything of."""
-        return frozenset([*(self.precisions or ()), *(each for rule in self.rules for each in rule.precisions)])
+        measured = () if self.precisions == (ALL,) else self.precisions or ()
+        return frozenset([*measured, *(each for rule in self.rules for each in rule.precisions)])
 
     def where(self, index: int) -> str:
         """`file:line` of a rule."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from unlearn_guard.errors import Defect, PolicyError, near
 from unlearn_guard.judging.draft import PolicyDraft, Rule
 from unlearn_guard.judging.metrics import METRICS, Asks, Metric, guarded_by, score
-from unlearn_guard.records import FORGET_QUALITY, MIA, MIA_REFERENCE, MODEL_UTILITY, SUITE, WEIGHTS, Limit, Role
+from unlearn_guard.records import ALL, FORGET_QUALITY, MIA, MIA_REFERENCE, MODEL_UTILITY, SUITE, WEIGHTS, Limit, Role
 
 _ROLES = {f"@{role}": role for role in Role}
 _RESERVED = {Asks.WEIGHTS: WEIGHTS, Asks.SUITE: SUITE}
@@ -44,7 +44,7 @@ def resolve_limits(draft: PolicyDraft, tasks: Sequence[TaskLike], precisions: tu
     """One limit for each metric, task and precision; PolicyError with every rule that names nothing."""
     defects: list[Defect] = []
     limits: dict[str, tuple[Limit, int]] = {}
-    for precision in draft.precisions or ():
+    for precision in () if draft.precisions == (ALL,) else draft.precisions or ():
         if precision not in precisions:
             defects.append(_unknown(f"{draft.path}:1", "precision", precision, precisions))
     for index, rule in enumerate(draft.rules):

@@ -12,6 +12,7 @@ from unlearn_guard.records.lineage import UNRELATED, WITHIN, LayerLineage, Stand
 from unlearn_guard.records.measurement import Interval, Measurement
 from unlearn_guard.records.model import TORCH_NAMES, Adapter, Checkpoint, Span, StoredTensor
 from unlearn_guard.records.names import (
+    ALL,
     CONFIDENCE_LEVELS,
     CORRECTED,
     DEPTH,
@@ -39,6 +40,7 @@ from unlearn_guard.records.trials import BASE, CANDIDATE, CONTROL, Trial, Trials
 from unlearn_guard.records.verdict import Check, Outcome, Verdict
 
 __all__ = [
+    "ALL",
     "BASE",
     "CANDIDATE",
     "CONFIDENCE_LEVELS",

@@ -5,6 +5,9 @@ from types import MappingProxyType
 FULL = "full"
 """The precision of a checkpoint as it lies on disk; every other name is a quantizer's."""
 
+ALL = "all"
+"""Every precision that a model can be measured at here, in place of their names."""
+
 WEIGHTS = "weights"
 """The reserved task name of measurements that look at weights, not at answers."""
 
