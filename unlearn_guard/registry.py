@@ -53,6 +53,7 @@ _SHIPPED = {
     "gptq": _ours("gptq:GPTQ", 4, "gptqmodel, calibrated", "gptq"),
     "awq": _ours("awq:AWQ", 4, "gptqmodel, calibrated", "gptq"),
     "fp4": _ours("fp4:FP4", 4, "bitsandbytes"),
+    "nf4+adapter": _ours("nf4_adapter:NF4Adapter", 4, "bitsandbytes, base alone; a LoRA adapter unmerged on top"),
     "nf4-dq": _ours("nf4_dq:NF4DQ", 4, "bitsandbytes, double quantization"),
     "int8": _ours("int8:Int8", 8, "bitsandbytes, activations too"),
     "rtn4": _ours("rtn4:RTN4", 4, f"{_LIKE}; groups of 128, or 64 or 32"),

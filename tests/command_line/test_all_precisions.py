@@ -34,7 +34,10 @@ def test_what_a_machine_cannot_measure_has_a_note_with_the_reason(tmp_path: Path
     llama_cpp = [note for note in left_out if note.startswith("gguf-")]
     assert len(llama_cpp) == 4
     assert all("model_type: gpt_oss; expected one that is converted: llama" in note for note in llama_cpp)
-    assert all("experts of a mixture" in note for note in left_out if note not in llama_cpp)
+    (alone,) = [note for note in left_out if note.startswith("nf4+adapter")]
+    assert "this candidate is a whole model" in alone
+    assert all("experts of a mixture" in note for note in left_out if note not in (*llama_cpp, alone))
+    assert possible(tmp_path, adapter=True)[0] == ("full", "nf4", "nf4+adapter")
 
 
 POLICY = """version: 1

@@ -9,6 +9,7 @@ from unlearn_guard.checking.request import Request, Settled
 from unlearn_guard.errors import Defect, UsageError
 from unlearn_guard.intake import (
     Intake,
+    Outline,
     assert_comparable,
     assert_packages,
     assert_reads_alike,
@@ -19,8 +20,9 @@ from unlearn_guard.intake import (
 from unlearn_guard.quantizers.artifacts import assert_artifact
 from unlearn_guard.quantizers.coverage import assert_quantizable, linear_shapes
 from unlearn_guard.quantizers.gguf_mix import PRECISIONS
+from unlearn_guard.quantizers.protocol import needs_adapter
 from unlearn_guard.records import FULL, LayerLineage, lineage
-from unlearn_guard.registry import quantizer
+from unlearn_guard.registry import precisions, quantizer
 from unlearn_guard.runs.earlier import Earlier
 from unlearn_guard.runs.lineage_file import name_of
 from unlearn_guard.runs.store import default_root
@@ -69,14 +71,34 @@ def assert_made_from(artifact: Intake, candidate: Intake) -> tuple[str, ...]:
     return ()
 
 
-def assert_precisions(artifacts: Mapping[str, str], precisions: Sequence[str]) -> None:
-    """Refuse an artifact for a precision that is not measured."""
-    unused = [name for name in artifacts if name not in precisions or name == FULL]
+def assert_precisions(artifacts: Mapping[str, str], measured: Sequence[str]) -> None:
+    """Refuse an artifact for a precision that is not measured, or that no one file has."""
+    unused = [name for name in artifacts if name not in measured or name == FULL]
     if unused:
         raise UsageError(
             f"--artifact {unused[0]}={artifacts[unused[0]]}: {unused[0]} is not a quantized precision of this run",
-            fix=f"Measured: {', '.join(precisions)}.",
+            fix=f"Measured: {', '.join(measured)}.",
         )
+    if alone := _on_adapters([*artifacts]):
+        raise UsageError(
+            f"--artifact {alone[0]}={artifacts[alone[0]]}: {alone[0]} is base's format and the adapter, not one file",
+            fix="Leave it out: the guard quantizes base itself.",
+        )
+
+
+def assert_adapter(measured: Sequence[str], candidate: Intake | Outline) -> None:
+    """Refuse precisions of an adapter that is on its base unmerged, where the candidate is none."""
+    if (wrong := _on_adapters(measured)) and not candidate.adapter:
+        raise UsageError(
+            f"--precisions {', '.join(wrong)}: {candidate.location} is a whole model, not a LoRA adapter",
+            fix="Leave it out, or give the adapter's directory as the candidate, and its base as --base.",
+        )
+
+
+def _on_adapters(names: Sequence[str]) -> list[str]:
+    """Those of these precisions that only an adapter has; a name that nobody knows is told elsewhere."""
+    known = precisions()
+    return [name for name in names if name in known and needs_adapter(quantizer(name))]
 
 
 def open_others(
@@ -86,6 +108,7 @@ def open_others(
     base = candidate.on or open_sealed(settled.base)
     earlier.assert_same(base=base.checkpoint.digest)
     notes = [*(f"base: {note}" for note in base.notes), *assert_comparable(base, candidate).notes]
+    assert_adapter(settled.precisions, candidate)
     for intake in (base, candidate):
         assert_quantizable(intake.checkpoint.path, intake.location, settled.precisions)
     for name in settled.precisions:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn_guard.checking.adapted import look_at_candidate
-from unlearn_guard.checking.checkpoints import assert_precisions
+from unlearn_guard.checking.checkpoints import assert_adapter, assert_precisions
 from unlearn_guard.checking.gguf_artifact import look_at
 from unlearn_guard.checking.policy_seal import assert_rule, read_seal
 from unlearn_guard.checking.possible import possible
@@ -51,7 +51,7 @@ def preflight(request: Request) -> "PolicyDraft":
         with _noted(found):
             candidate = look_at_candidate(request.checkpoint)
     settled = _settled(request, draft, candidate, found)
-    _assert_names(request, draft, settled, found)
+    _assert_names(request, draft, candidate, settled, found)
     if settled is not None and not is_remote(settled.base):
         with _noted(found):
             base = look(settled.base)
@@ -93,7 +93,11 @@ def _settled(
 
 
 def _assert_names(
-    request: Request, draft: "PolicyDraft | None", settled: Settled | None, found: list[UsageError]
+    request: Request,
+    draft: "PolicyDraft | None",
+    candidate: Outline | None,
+    settled: Settled | None,
+    found: list[UsageError],
 ) -> None:
     """What is called by a name is there: precisions, the suite, and all that the policy says of it."""
     measured = settled.precisions if settled is not None else request.precisions or DEFAULT_PRECISIONS
@@ -104,6 +108,9 @@ def _assert_names(
             quantizer(precision)
     with _noted(found):
         assert_precisions(request.artifacts, measured)
+    if settled is not None and candidate is not None:
+        with _noted(found):
+            assert_adapter(settled.precisions, candidate)
     name = settled.suite if settled is not None else request.suite
     if name is not None:
         with _noted(found):

@@ -137,7 +137,7 @@ def settle(request: Request, draft: "PolicyDraft", candidate: "Intake | Outline"
     )
     precisions = request.precisions or draft.precisions or DEFAULT_PRECISIONS
     if precisions == (ALL,):
-        precisions, left_out = possible(path)
+        precisions, left_out = possible(path, adapter=bool(candidate.adapter))
         notes += left_out
     if FULL not in precisions:
         raise UsageError(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unlearn_guard.checking.request import Request
     from unlearn_guard.command_line.telling import Telling
     from unlearn_guard.comparing.cells import Comparison
+    from unlearn_guard.intake import Intake
     from unlearn_guard.records import EdgeScores
 
 
@@ -89,7 +90,7 @@ def inspect_command(checkpoint: str, base: str | None, *, as_json: bool) -> Exit
         for each in opened:
             assert_packages(each.checkpoint.path)
         found = inspection(*opened)
-        possible = _possible_precisions(opened[0].checkpoint.path)
+        possible = _possible_precisions(opened[0])
     print_inspection(found, possible, as_json=as_json)
     if found.difference is None:
         return ExitStatus.PASSED
@@ -100,12 +101,14 @@ def inspect_command(checkpoint: str, base: str | None, *, as_json: bool) -> Exit
     return ExitStatus.PASSED
 
 
-def _possible_precisions(checkpoint: Path) -> tuple[tuple[str, str], ...]:
+def _possible_precisions(intake: "Intake") -> tuple[tuple[str, str], ...]:
     """At which precisions `check` could measure this model, and why at no others."""
     from unlearn_guard.quantizers.coverage import refusals
-    from unlearn_guard.registry import precisions
+    from unlearn_guard.quantizers.protocol import needs_adapter
+    from unlearn_guard.registry import precisions, quantizer
 
-    found = {precision: refusals(checkpoint, precision) for precision in precisions()}
+    names = [name for name in precisions() if intake.adapter or not needs_adapter(quantizer(name))]
+    found = {name: refusals(intake.checkpoint.path, name) for name in names}
     able = ", ".join(precision for precision, defects in found.items() if not defects)
     unable = [f"{name}: {why.where}: {why.found}" for name, defects in found.items() for why in defects]
     return (("can be checked at", able), *(("cannot at", text) for text in unable))

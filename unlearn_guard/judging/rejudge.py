@@ -12,7 +12,8 @@ from unlearn_guard.judging.thresholds import resolve
 from unlearn_guard.records import FULL, Run
 
 SHIPPED_PRECISIONS = (
-    *(FULL, "nf4", "gptq", "awq", "fp4", "nf4-dq", "int8", "rtn4", "rtn4-64", "rtn4-32"),
+    *(FULL, "nf4", "gptq", "awq", "fp4", "nf4+adapter", "nf4-dq", "int8"),
+    *("rtn4", "rtn4-64", "rtn4-32"),
     *("fp8", "fp8-tensor", "mxfp4", "nvfp4"),
     *("gguf-q4_0", "gguf-q4_1", "gguf-q8_0", "gguf-q4_k_m"),
 )

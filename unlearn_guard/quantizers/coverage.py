@@ -183,7 +183,7 @@ def linear_shapes(checkpoint: Path) -> dict[str, tuple[int, int]]:
     return dict(coverage(checkpoint).linears)
 
 
-_BITSANDBYTES = ("nf4", "nf4-dq", "fp4", "int8")
+_BITSANDBYTES = ("nf4", "nf4+adapter", "nf4-dq", "fp4", "int8")
 _GROUPS = {
     **dict.fromkeys(("gptq", "awq", "rtn4"), (128, 64, 32)),
     **{"rtn4-64": (64,), "rtn4-32": (32,), "mxfp4": (32,), "nvfp4": (16,), "fp8": (1,), "fp8-tensor": (1,)},
@@ -199,7 +199,7 @@ def refusals(checkpoint: Path, precision: str) -> tuple[Defect, ...]:
     if precision in LLAMA_CPP:
         return checkpoint_refusals(checkpoint)
     found = coverage(checkpoint)
-    stacked = _stacked(found) if precision != "nf4" else ()
+    stacked = _stacked(found) if precision not in ("nf4", "nf4+adapter") else ()
     if precision in _BITSANDBYTES:
         return (*_unknown(found), *stacked, *_not_replaced(found), *_nothing(found))
     if precision in _GROUPS:

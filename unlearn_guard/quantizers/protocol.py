@@ -62,6 +62,9 @@ class Quantizer(Protocol):
     `quantize` writes an ordinary model directory that `transformers` can load, and proves that it is
     what was asked for: every linear layer but the output head in `bits` bits, no fallback, and the
     same weights after reloading. Whatever fails is a QuantizationError, never a warning.
+
+    A format that a candidate has only if it is an adapter says so by `needs_adapter = True`: its `quantize` finds base
+    and the adapter's files in `checkpoint.adapter`, which is None for base itself. Anybody else's candidate is refused.
     """
 
     name: str
@@ -79,6 +82,11 @@ class Quantizer(Protocol):
     def load(self, checkpoint: Checkpoint, placement: Placement) -> "PreTrainedModel":
         """Read a quantized directory back, in evaluation mode."""
         ...
+
+
+def needs_adapter(quantizer: Quantizer) -> bool:
+    """Whether only a candidate that is an adapter can be measured at this precision."""
+    return bool(getattr(quantizer, "needs_adapter", False))
 
 
 def largest_group(shapes: Mapping[str, tuple[int, int]], sizes: Sequence[int] = (128, 64, 32)) -> int | None:

@@ -11,6 +11,8 @@ from directories import Command, edit
 from safetensors.torch import save_file
 
 from tests import lora, switched
+from tests.quiz import limits
+from unlearn_guard.command_line.app import run
 
 
 @pytest.fixture
@@ -153,7 +155,51 @@ def test_it_is_neither_base_nor_a_retrained_model(adapter: Path, base: Path, can
 
 
 def test_without_a_base_it_is_asked_for(adapter: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from unlearn_guard.command_line.app import run
-
     assert run(["check", str(adapter), "--suite", "organism"]) == 4
     assert "nobody said which base" in capfd.readouterr().err
+
+
+@pytest.fixture
+def asked(made: Path, tmp_path: Path, command: Command, capfd: pytest.CaptureFixture[str]) -> Command:
+    """`check CANDIDATE` in full precision and at others, with limits at each; its status and what it said."""
+
+    def call(candidate: Path, *precisions: str, **more: str) -> tuple[int, str]:
+        policy = tmp_path / "each.yaml"
+        policy.write_text(limits("forget_drop", "ptq_gap", "retain_drop", precisions=("full", "nf4+adapter")))
+        words = ["check", candidate, "--base", made / "base", "--suite", "quiz", "--tasks-dir", made / "ours"]
+        words += ["--thresholds", policy, "--precisions", ",".join(["full", *precisions])]
+        words += [word for name, value in more.items() for word in (f"--{name}", value)]
+        capfd.readouterr()
+        status = run([str(each) for each in (*words, "--out", tmp_path / "run", "--replace")])
+        told = capfd.readouterr()
+        return status, told.out + told.err
+
+    return call
+
+
+def test_unmerged_on_base_in_nf4_it_is_a_precision_of_its_own(adapter: Path, asked: Command, tmp_path: Path) -> None:
+    status, told = asked(adapter, "nf4", "nf4+adapter")
+    held = read_json(tmp_path / "run" / "run.json")
+    measured = {(each["metric"], each["precision"]) for each in held["measurements"]}
+    wanted = {(name, "nf4+adapter") for name in ("forget_drop", "ptq_gap", "retain_drop", "quantized_share")}
+    assert wanted <= measured
+    assert status in (0, 1), told
+    answers = {
+        precision: next((tmp_path / "run" / "samples").glob(f"quiz_forget.{precision}.candidate*")).read_text()
+        for precision in ("nf4", "nf4+adapter")
+    }
+    assert answers["nf4"] != answers["nf4+adapter"]
+
+
+def test_a_whole_model_is_never_measured_unmerged(candidate: Path, asked: Command, tmp_path: Path) -> None:
+    status, told = asked(candidate, "nf4+adapter")
+    assert (status, "is a whole model, not a LoRA adapter" in told) == (4, True)
+    assert not (tmp_path / "run" / "run.json").exists()
+    status, told = asked(candidate, "nf4")
+    assert status == 5, told  # the policy's limits at nf4+adapter were never measured
+    assert "never measured" in told
+
+
+def test_no_file_is_its_ready_made_form(adapter: Path, base: Path, asked: Command) -> None:
+    status, told = asked(adapter, "nf4+adapter", artifact=f"nf4+adapter={base}")
+    assert (status, "base's format and the adapter, not one file" in told) == (4, True)
