@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import torch
@@ -185,7 +186,7 @@ def test_unmerged_on_base_in_nf4_it_is_a_precision_of_its_own(adapter: Path, ask
     assert wanted <= measured
     assert status in (0, 1), told
     answers = {
-        precision: next((tmp_path / "run" / "samples").glob(f"quiz_forget.{precision}.candidate*")).read_text()
+        precision: next((tmp_path / "run" / "samples").glob(f"quiz_forget.{quote(precision)}.candidate*")).read_text()
         for precision in ("nf4", "nf4+adapter")
     }
     assert answers["nf4"] != answers["nf4+adapter"]
