@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -103,3 +104,73 @@ def save(
         recipe = {"quant_method": "gptq", "bits": 4, "group_size": GROUP, "sym": True, "desc_act": False}
     (out / "config.json").write_text(json.dumps(config | {"quantization_config": recipe}))
     return out
+
+
+def by_llm_compressor(
+    precision: str, source: Path, out: Path, layers: Mapping[str, object], changed: Mapping[str, Tensor] | None = None
+) -> Path:
+    """The same as llm-compressor saves it: packed by the package compressed-tensors itself.
+
+    Of `gptq` symmetric, with inputs of each layer ordered by size and a group index; of `awq` with zero points.
+    """
+    from compressed_tensors.compressors import BaseCompressor
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+    from compressed_tensors.quantization.utils import calculate_qparams
+
+    said = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": GROUP, "symmetric": precision == "gptq"}
+    scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(dynamic=False, **said))
+    compressor = BaseCompressor.get_value_from_registry("pack-quantized")
+    tensors = load_file(source / "model.safetensors") | dict(changed or {})
+    for layer in layers:
+        weight = tensors.pop(f"{layer}.weight")
+        more, order = {}, torch.arange(weight.shape[1])
+        if precision == "gptq":
+            order = weight.abs().sum(0).argsort()
+            more = {"weight_g_idx": torch.empty_like(order).scatter_(0, order, torch.arange(len(order)) // GROUP).int()}
+        blocks = weight[:, order].unflatten(-1, (-1, GROUP))
+        scale, zero = calculate_qparams(blocks.amin(-1), blocks.amax(-1), scheme.weights)
+        state = {"weight": weight, "weight_scale": scale, "weight_zero_point": zero, **more}
+        # The package divides by the scale of each input's group only where the group index says which that is.
+        made = compressor.compress(state, scheme) if precision == "awq" else _ordered(compressor, state, scheme, order)
+        tensors |= {f"{layer}.{end}": each for end, each in made.items()}
+    shutil.copytree(source, out)
+    save_file({name: each.contiguous() for name, each in tensors.items()}, out / "model.safetensors")
+    recipe = {"quant_method": "compressed-tensors", "format": "pack-quantized", "quantization_status": "compressed"}
+    recipe |= {"config_groups": {"group_0": {"targets": ["Linear"], "weights": said}}, "ignore": ["lm_head"]}
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | {"quantization_config": recipe}))
+    return out
+
+
+def _ordered(compressor: Any, state: dict[str, Tensor], scheme: Any, order: Tensor) -> dict[str, Tensor]:
+    """Quantized in the order that the group index gives, stored in the model's own."""
+    index = state.pop("weight_g_idx")
+    made = compressor.compress(state | {"weight": state["weight"][:, order]}, scheme)
+    shape = made["weight_shape"]
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
+
+    codes = torch.empty_like(state["weight"], dtype=torch.int8)
+    codes[:, order] = unpack_from_int32(made["weight_packed"], 4, shape)
+    return {**made, "weight_packed": pack_to_int32(codes, 4), "weight_g_idx": index}
+
+
+def unpacked_by_the_library(precision: str, made: Path, layer: str) -> Tensor:
+    """The weight [out, in] that the package compressed-tensors itself makes of a layer's codes."""
+    from compressed_tensors.compressors.pack_quantized.helpers import unpack_from_int32
+    from compressed_tensors.quantization import QuantizationArgs
+    from compressed_tensors.quantization.lifecycle.forward import dequantize
+
+    files = load_file(made / "model.safetensors")
+    part = {end: files.get(f"{layer}.weight_{end}") for end in ("packed", "scale", "zero_point", "shape", "g_idx")}
+    codes, scale, zero = unpack_from_int32(part["packed"], 4, part["shape"]), part["scale"], part["zero_point"]
+    if precision == "awq":
+        zero = unpack_from_int32(zero, 4, (codes.shape[0], scale.shape[1]), packed_dim=0)
+    index, said = (
+        part["g_idx"],
+        QuantizationArgs(num_bits=4, strategy="group", group_size=GROUP, symmetric=zero is None),
+    )
+    if index is None:
+        return dequantize(x_q=codes, scale=scale, zero_point=zero, args=said)
+    order, weight = index.argsort(stable=True), torch.empty(codes.shape)
+    weight[:, order] = dequantize(x_q=codes[:, order], scale=scale, zero_point=zero, args=said)
+    return weight

@@ -23,6 +23,10 @@ GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 32}
 AWQ = {"quant_method": "awq", "bits": 4, "version": "gemm"}
 
 
+W4A16 = {"targets": ["Linear"], "weights": {"num_bits": 4, "type": "int", "group_size": 128}}
+COMPRESSED = {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": W4A16}}
+
+
 @pytest.mark.parametrize(
     ("precision", "recipe"),
     [
@@ -35,6 +39,8 @@ AWQ = {"quant_method": "awq", "bits": 4, "version": "gemm"}
         ("gptq", GPTQ | {"format": "gptq", "checkpoint_format": "gptq"}),
         ("awq", AWQ),
         ("awq", {"w_bit": 4, "q_group_size": 128, "version": "GEMM", "zero_point": True}),
+        ("gptq", COMPRESSED),
+        ("awq", COMPRESSED),
         ("a_plugin", {"bits": 8}),
     ],
 )
@@ -59,7 +65,13 @@ def test_recipes_that_are_meant(precision: str, recipe: dict[str, object]) -> No
         ("gptq", GPTQ | {"checkpoint_format": "gptq", "format": "gptq_v2"}, "checkpoint_format and", "gptq_v2"),
         ("awq", AWQ | {"bits": 8}, "bits", "8"),
         ("awq", AWQ | {"version": "gemv"}, "checkpoint_format", "gemv"),
-        ("awq", {"quant_method": "compressed-tensors"}, "quant_method", "compressed-tensors"),
+        ("awq", {"quant_method": "compressed-tensors"}, "format", "nothing"),
+        ("awq", COMPRESSED | {"format": "nvfp4-pack-quantized"}, "format", "nvfp4-pack-quantized"),
+        ("gptq", COMPRESSED | {"config_groups": {"g": {"weights": {"num_bits": 8, "type": "int"}}}}, "g: w", "8"),
+        ("gptq", COMPRESSED | {"config_groups": {"g": {"weights": {"num_bits": 4, "type": "float"}}}}, "g: w", "float"),
+        ("gptq", COMPRESSED | {"config_groups": {"g": W4A16 | {"input_activations": {"num_bits": 8}}}}, "input", "8"),
+        ("gptq", COMPRESSED | {"transform_config": {"R1": {}}}, "transform_config", "R1"),
+        ("gptq", {"quant_method": "compressed-tensors", "format": "pack-quantized"}, "config_groups", "nothing"),
         ("awq", None, "quantization_config", "no recipe"),
     ],
 )

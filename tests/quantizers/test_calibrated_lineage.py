@@ -177,6 +177,38 @@ def test_an_edit_too_small_to_tell_is_neither_proven_nor_refused(
 
 
 @pytest.mark.parametrize("precision", ["gptq", "awq"])
+def test_what_llm_compressor_packs_is_read_alike(
+    precision: str, pair: tuple[Checkpoint, Checkpoint, Checkpoint], tmp_path: Path
+) -> None:
+    """With a group index, with zero points, and with AWQ's scales; base's is refused."""
+    base, candidate, _ = pair
+    layers = coverage(base.path).linears
+    changed = scaled(load_file(candidate.path / "model.safetensors")) if precision == "awq" else {}
+    made = packed_files.by_llm_compressor(precision, candidate.path, tmp_path / "own", layers, changed)
+    own = Checkpoint(path=made, digest="a" * 64)
+    assert lineage(assert_artifact(precision, own, candidate, "here", base=base)) == (14, 14)
+    kept = load_file(base.path / "model.safetensors")
+    theirs = {f"{layer}.weight": kept[f"{layer}.weight"] for layer in layers}
+    other = packed_files.by_llm_compressor(precision, candidate.path, tmp_path / "base", layers, theirs)
+    with pytest.raises(UsageError, match="was not made from the candidate"):
+        assert_artifact(precision, Checkpoint(path=other, digest="b" * 64), candidate, "here", base=base)
+
+
+@pytest.mark.parametrize("precision", ["gptq", "awq"])
+def test_what_llm_compressor_packs_computes_as_the_library_has_it(
+    precision: str, pair: tuple[Checkpoint, Checkpoint, Checkpoint], placement: Placement, tmp_path: Path
+) -> None:
+    """The loaded weights are those that the package itself unpacks; a head in codes too."""
+    _, candidate, _ = pair
+    layers = [*coverage(candidate.path).linears, "lm_head"]
+    made = packed_files.by_llm_compressor(precision, candidate.path, tmp_path / "own", layers)
+    model = (GPTQ() if precision == "gptq" else AWQ()).load(Checkpoint(path=made, digest="a" * 64), placement)
+    for layer in layers:
+        expected = packed_files.unpacked_by_the_library(precision, made, layer)
+        assert torch.equal(model.get_submodule(layer).weight, expected), layer
+
+
+@pytest.mark.parametrize("precision", ["gptq", "awq"])
 def test_a_quantized_head_is_one_layer_more(
     precision: str, pair: tuple[Checkpoint, Checkpoint, Checkpoint], tmp_path: Path
 ) -> None:

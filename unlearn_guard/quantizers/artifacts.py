@@ -30,6 +30,9 @@ BESIDE = ("quantize_config.json", "quant_config.json")
 _TOLD = 5
 
 _METHODS = dict.fromkeys(OURS, "bitsandbytes") | {name: name for name in CALIBRATED}
+COMPRESSED = "pack-quantized"
+"""llm-compressor's layout of 4-bit integers, whichever way they were found."""
+
 _LAYOUTS = {"gptq": ("gptq", "gptq_v2"), "awq": ("gemm",)}
 
 
@@ -136,6 +139,9 @@ def _bitsandbytes(precision: str, recipe: Mapping[str, Any]) -> Iterator[Defect]
 
 
 def _packed(precision: str, recipe: Mapping[str, Any]) -> Iterator[Defect]:
+    if recipe.get("quant_method") == "compressed-tensors":
+        yield from _compressed(recipe)
+        return
     yield from _method(precision, recipe)
     bits = recipe.get("bits", recipe.get("w_bit"))
     if type(bits) is not int or bits != 4:
@@ -146,6 +152,24 @@ def _packed(precision: str, recipe: Mapping[str, Any]) -> Iterator[Defect]:
     said = {str(recipe[key]).lower() for key in ("checkpoint_format", "format") if recipe.get(key) is not None}
     if len(said) > 1:
         yield _wrong("checkpoint_format and format", " and ".join(sorted(said)), "one and the same")
+
+
+def _compressed(recipe: Mapping[str, Any]) -> Iterator[Defect]:
+    """llm-compressor's recipe: 4-bit integers of weights alone, as they are."""
+    if layout_of(recipe) != COMPRESSED:
+        yield _wrong("format", layout_of(recipe), COMPRESSED)
+    groups = recipe.get("config_groups")
+    for name, group in groups.items() if isinstance(groups, Mapping) and groups else (("config_groups", None),):
+        said = group if isinstance(group, Mapping) else {}
+        weights = said.get("weights")
+        kind = (weights.get("num_bits"), weights.get("type")) if isinstance(weights, Mapping) else None
+        if kind != (4, "int"):
+            yield _wrong(f"{name}: weights", kind, "4 bits, int")
+        for end in ("input_activations", "output_activations"):
+            if said.get(end) is not None:
+                yield _wrong(f"{name}: {end}", said[end], "none: the weights alone")
+    if recipe.get("transform_config"):
+        yield _wrong("transform_config", recipe["transform_config"], "none")
 
 
 def _method(precision: str, recipe: Mapping[str, Any]) -> Iterator[Defect]:

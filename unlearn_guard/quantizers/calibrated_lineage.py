@@ -10,7 +10,7 @@ from unlearn_guard.quantizers.awq_scales import Scaled, alike, fit, not_undone, 
 from unlearn_guard.quantizers.coverage import Coverage
 from unlearn_guard.quantizers.layers import read_tensor, read_weight
 from unlearn_guard.quantizers.nearness import nearness, unexplained
-from unlearn_guard.quantizers.packed import Files, Grid, awq_grid, gptq_grid, gptq_v2_grid
+from unlearn_guard.quantizers.packed import Files, Grid, awq_grid, compressed_grid, gptq_grid, gptq_v2_grid
 from unlearn_guard.quantizers.unquantized import same_values
 from unlearn_guard.records import LayerLineage, Standing, standings
 
@@ -18,6 +18,7 @@ READERS: Mapping[tuple[str, str | None], Callable[[Files, str], Grid]] = {
     **{("gptq", layout): gptq_grid for layout in (None, "gptq")},
     ("gptq", "gptq_v2"): gptq_v2_grid,
     **{("awq", layout): awq_grid for layout in (None, "gemm")},
+    **{(precision, "pack-quantized"): compressed_grid for precision in ("gptq", "awq")},
 }
 
 ROUNDED_AWAY = 2.0**-6
@@ -51,7 +52,7 @@ def calibrated_lineage(
 
 def _heads(artifact: Files, candidate: Files, found: Coverage) -> list[str]:
     """The layers that were quantized beside those that have to be."""
-    layers = [name.removesuffix(".qweight") for name in artifact if name.endswith(".qweight")]
+    layers = [name.rpartition(".")[0] for name in artifact if name.rpartition(".")[2] in ("qweight", "weight_packed")]
     heads = [layer for layer in layers if layer not in found.linears]
     for layer in heads:
         if f"{layer}.weight" not in candidate:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn_guard.errors import PluginError, QuantizationError
 from unlearn_guard.quantizers import worker
-from unlearn_guard.quantizers.artifacts import layout_of, recipe_of
+from unlearn_guard.quantizers.artifacts import COMPRESSED, layout_of, recipe_of
 from unlearn_guard.quantizers.coverage import linear_shapes
+from unlearn_guard.quantizers.decoding import load_decoded
 from unlearn_guard.quantizers.layers import (
     assert_complete,
     assert_untouched,
@@ -21,7 +22,7 @@ from unlearn_guard.quantizers.layers import (
     load_model,
     stored_tensors,
 )
-from unlearn_guard.quantizers.packed import Grid, assert_computes
+from unlearn_guard.quantizers.packed import Grid, assert_computes, compressed_grid
 from unlearn_guard.quantizers.protocol import Calibration, Placement, directory_digest, largest_group
 from unlearn_guard.records import Checkpoint, StoredTensor
 
@@ -84,6 +85,8 @@ class GPTQModelQuantizer:
         self.recipe({})  # a clear word when the library is missing
         worker.prepare_environment()
         files, recipe = directory_tensors(checkpoint.path), recipe_of(checkpoint.path) or {}
+        if layout_of(recipe) == COMPRESSED:
+            return load_decoded(checkpoint.path, placement, lambda layer: compressed_grid(files, layer).weight.T)
         layers = [name[: -len(".qweight")] for name in files if name.endswith(".qweight")]
         if not layers:
             raise QuantizationError(f"{checkpoint.path} holds no {self.name} weights")

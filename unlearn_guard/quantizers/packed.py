@@ -71,6 +71,31 @@ def awq_grid(files: Files, layer: str) -> Grid:
     return grid_of(code, zero[group], read_tensor(files, f"{layer}.scales").float()[group])
 
 
+def compressed_grid(files: Files, layer: str) -> Grid:
+    """The codes of a layer as compressed-tensors packs them (`pack-quantized`, llm-compressor's W4A16), [in, out].
+
+    Eight neighbouring inputs of one output an int32, each code plus 8; zero points, where there are any, the same by
+    outputs. `weight_g_idx` says which scale an input has, where they were ordered.
+    """
+    scales = read_tensor(files, f"{layer}.weight_scale").float().T
+    packed = read_tensor(files, f"{layer}.weight_packed")
+    code = ((packed[:, :, None] >> _SHIFTS) & _LAST).reshape(packed.shape[0], -1).T
+    zero = torch.full_like(scales, 8.0)
+    if f"{layer}.weight_zero_point" in files:
+        stored = read_tensor(files, f"{layer}.weight_zero_point").T
+        zero = stored.float() + 8
+        if stored.dtype == torch.int32:
+            zero = ((stored[:, :, None] >> _SHIFTS) & _LAST).reshape(stored.shape[0], -1).float()
+    group = torch.arange(code.shape[0]) // max(1, code.shape[0] // scales.shape[0])
+    if f"{layer}.weight_g_idx" in files and (order := read_tensor(files, f"{layer}.weight_g_idx").long()).min() >= 0:
+        group = order
+    if zero.shape != scales.shape or group.max() >= len(scales) or len(group) != len(code):
+        raise QuantizationError(
+            f"{layer}: scales {[*scales.shape]}, zero points {[*zero.shape]} of {[*code.shape]} codes"
+        )
+    return grid_of(code, zero[group], scales[group])
+
+
 def assert_computes(layer: str, module: torch.nn.Module, weight: torch.Tensor, *, tolerance: float = 0.02) -> None:
     """A loaded layer maps eight random rows as its codes on disk say, within the kernel's own rounding.
 

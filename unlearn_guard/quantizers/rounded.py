@@ -17,10 +17,10 @@ from torch import Tensor
 
 from unlearn_guard.errors import Defect, QuantizationError
 from unlearn_guard.quantizers.coverage import Coverage, coverage, linear_shapes, named
+from unlearn_guard.quantizers.decoding import load_decoded
 from unlearn_guard.quantizers.layers import (
     assert_untouched,
     directory_tensors,
-    load_model,
     read_tensor,
     read_weight,
     stored_tensors,
@@ -100,20 +100,12 @@ class Rounded(ABC):
 
     def load(self, checkpoint: Checkpoint, placement: Placement) -> "PreTrainedModel":
         """The model with the weights that its codes stand for; one layer's codes are read at a time."""
-        from transformers import AutoConfig
-
         files, found = directory_tensors(checkpoint.path), coverage(checkpoint.path)
-        config = AutoConfig.from_pretrained(checkpoint.path, trust_remote_code=False, local_files_only=True)
-        for said in ("quantization_config", "compression_config"):  # the codes are read here, by no library
-            if hasattr(config, said):
-                delattr(config, said)
-        elsewhere = [name for name in found.units if name not in files]
-        model = load_model(checkpoint.path, placement, elsewhere=elsewhere, config=config)
-        for layer, shape in found.linears.items():
-            weight = self.decode(self.stored(files, layer, found), shape)
-            held = model.get_submodule(layer).weight
-            held.data = (weight.T.contiguous() if layer in found.transposed else weight).to(held.device, held.dtype)
-        return model
+
+        def decode(layer: str) -> Tensor:
+            return self.decode(self.stored(files, layer, found), found.linears[layer])
+
+        return load_decoded(checkpoint.path, placement, decode)
 
     def stored(self, files: Mapping[str, StoredTensor], layer: str, found: Coverage) -> Stored:
         """Everything that a directory holds of one layer's weight. QuantizationError where it is not in this format."""
