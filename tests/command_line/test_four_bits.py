@@ -172,6 +172,22 @@ def test_a_calibrated_artifact_is_proven_attested_and_verified(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", ["gptq", "awq"])
+def test_what_llm_compressor_packs_is_judged(check: Check, precision: str, tmp_path: Path) -> None:
+    base, candidate = two("llama", tmp_path, hidden_size=128, intermediate_size=256, num_key_value_heads=4)
+    moved = {name: each + 0.1 * each.std() * torch.randn_like(each) for name, each in load_file(base / WEIGHTS).items()}
+    save_file(moved, candidate / WEIGHTS, metadata={"format": "pt"})
+    own = packed_files.by_llm_compressor(precision, candidate, tmp_path / "own", coverage(base).linears)
+    done = check(f"full,{precision}", "--artifact", f"{precision}={own}")
+    assert done.status == 0, done.text
+    assert "on trust" not in done.text
+    (found,) = [
+        each for each in read_json(tmp_path / "run" / "run.json")["measurements"] if each["metric"] == "lineage"
+    ]
+    assert (found["value"], found["precision"]) == (1.0, precision)
+
+
+@pytest.mark.slow
 def test_recipes_and_layers_of_artifacts_are_looked_at_first(check: Check, tmp_path: Path) -> None:
     _, candidate = two("llama", tmp_path)
     fp4 = artifact(candidate, tmp_path / "fp4", bnb_4bit_quant_type="fp4")
