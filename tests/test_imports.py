@@ -16,7 +16,7 @@ FLOORS = (
     {"intake", "scoring", "quantizers", "attribution", "residue", "judging", "runs"},
     {"reopening"},
     {"reports", "organism", "real"},
-    {"checking"},
+    {"checking", "served"},
     {"unlearning", "pytest_plugin"},
     {"comparing", "authoring", "calibrating"},
     {"command_line"},

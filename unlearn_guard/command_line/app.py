@@ -30,6 +30,7 @@ from unlearn_guard.command_line.options import (
     seed,
     verbosity,
 )
+from unlearn_guard.command_line.serving import SERVING
 from unlearn_guard.command_line.statements import STATEMENTS
 from unlearn_guard.errors import ExitStatus, GuardError, StorageError
 from unlearn_guard.processes.children import keep_safe
@@ -293,6 +294,6 @@ def unlearn(quiet: bool, **options: Any) -> int:
     return unlearn_command(options, quiet=quiet)
 
 
-for command in (*AROUND, *STATEMENTS, *IMPORTING):
+for command in (*AROUND, *STATEMENTS, *IMPORTING, *SERVING):
     app.add_command(command)
 add_examples(app)

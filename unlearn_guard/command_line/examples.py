@@ -24,6 +24,10 @@ EXAMPLES = {
         "unlearn-guard verify statement.json ./release --public-key public.pem",
         "unlearn-guard verify statement.json ./release --not-after 2026-11-30",
     ),
+    "probe": (
+        "unlearn-guard probe http://127.0.0.1:8080/v1 --run runs/NAME --precision gguf-q4_0",
+        "unlearn-guard probe https://models.example.org/v1 --run runs/NAME --model NAME --key-env MODELS_KEY",
+    ),
     "import": ("unlearn-guard import runs/NAME --open-unlearning saves/eval/NPO/TOFU_EVAL.json",),
     "inspect": ("unlearn-guard inspect ./checkpoint --base ./base",),
     "attribute": (

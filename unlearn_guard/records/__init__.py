@@ -35,6 +35,7 @@ from unlearn_guard.records.names import (
 from unlearn_guard.records.policy import Limit, Policy, Property
 from unlearn_guard.records.run import Environment, Run, Stage
 from unlearn_guard.records.scores import RATIO_OCTAVES, EdgeScores, LayerDrift, Sample, TaskScore
+from unlearn_guard.records.serving import Agreement, Paired, Served
 from unlearn_guard.records.task import Phrasing, Prompt, Role, Source, Task
 from unlearn_guard.records.trials import BASE, CANDIDATE, CONTROL, Trial, Trials
 from unlearn_guard.records.verdict import Check, Outcome, Verdict
@@ -68,6 +69,7 @@ __all__ = [
     "WEIGHTS",
     "WITHIN",
     "Adapter",
+    "Agreement",
     "Calibrated",
     "Certificate",
     "Check",
@@ -82,6 +84,7 @@ __all__ = [
     "Limit",
     "Measurement",
     "Outcome",
+    "Paired",
     "Phrasing",
     "Policy",
     "Prompt",
@@ -89,6 +92,7 @@ __all__ = [
     "Role",
     "Run",
     "Sample",
+    "Served",
     "Source",
     "Span",
     "Stage",
