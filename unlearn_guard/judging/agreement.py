@@ -75,7 +75,8 @@ def _tails(chances: Sequence[float]) -> NDArray[np.float64]:
         exactly[1:] = exactly[1:] * (1.0 - chance) + exactly[:-1] * chance
         exactly[0] *= 1.0 - chance
     # From the rare end, so that small numbers are added to small ones.
-    return np.minimum(1.0, exactly[::-1].cumsum()[::-1])
+    at_least: NDArray[np.float64] = np.minimum(1.0, exactly[::-1].cumsum()[::-1])
+    return at_least
 
 
 def agreements(

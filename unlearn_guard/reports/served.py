@@ -48,7 +48,7 @@ def sentence(found: Served) -> str:
     why = (
         "no forget item was asked"
         if forget is None
-        else "too few forget items could be compared to notice a difference"
+        else "too few forget items were compared to tell a difference from noise"
         if not forget.compared or found.power < _ENOUGH
         else "items that could not be compared might all differ"
         if any(each.outcome is not Outcome.PASSED for each in (*found.tasks, forget))

@@ -81,8 +81,10 @@ def model_of(transport: Transport, wanted: str | None) -> tuple[str, tuple[str, 
     try:
         listed = transport.get("/models").get("data") or []
         names = [str(each["id"]) for each in listed]
-    except (RefusedError, KeyError, TypeError):
-        names = []
+    except (MeasurementError, KeyError, TypeError):
+        if wanted is None:
+            raise
+        names = []  # not every server has a list
     if wanted is None:
         if len(names) == 1:
             return names[0], ()

@@ -231,9 +231,7 @@ def _status(outcome: Outcome, run: ExitStatus) -> ExitStatus:
         outcome, ExitStatus.NOT_ESTABLISHED
     )
     found = {own, run}
-    return next(
-        (each for each in (ExitStatus.FAILED, ExitStatus.NOT_ESTABLISHED) if each in found), ExitStatus.PASSED
-    )
+    return next((each for each in (ExitStatus.FAILED, ExitStatus.NOT_ESTABLISHED) if each in found), ExitStatus.PASSED)
 
 
 def _miscounted(answers: Sequence[Answer]) -> tuple[str, ...]:
@@ -254,4 +252,3 @@ def _by_ids(request: ProbeRequest) -> tuple[str, ...]:
     if not request.by_ids:
         return ()
     return ("prompts were given as token ids: the server's own tokenizer was not asked",)
-

@@ -136,11 +136,15 @@ def _templates(run: Run, tokenizer: Any) -> tuple[Remembering | None, ...]:
 
 def _tokenizer(base: Checkpoint, named: str | None) -> Any:
     """Base's, of which each file but the weights has the digest that the run recorded."""
+    fix = "Give the base that was judged: --base PATH. Only its tokenizer is loaded."
     outline = look(named if named is not None else base.path)
+    folder = outline.directory
+    if folder is None:
+        raise UsageError(f"{outline.location} is not a directory of this machine", fix=fix)
     names = [name for name in base.files if not name.endswith((".safetensors", ".safetensors.index.json"))]
     defects = []
     for name in names:
-        path = outline.directory / name
+        path = folder / name
         found = sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
         if found != base.files[name].removeprefix("sha256:"):
             defects.append(Defect(where=str(path), found=found, expected=f"{base.files[name]}, as the run has it"))
@@ -148,9 +152,9 @@ def _tokenizer(base: Checkpoint, named: str | None) -> Any:
         raise UsageError(
             f"{outline.location} is not the base of the run, whose tokenizer the questions need",
             defects,
-            fix="Give the base that was judged: --base PATH. Only its tokenizer is loaded.",
+            fix=fix,
         )
-    return open_tokenizer(outline.directory)
+    return open_tokenizer(folder)
 
 
 def _assert_same(run: Run, rendered: Rendered, tokenizer: Any) -> None:

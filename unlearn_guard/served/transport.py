@@ -71,15 +71,15 @@ class Transport:
         return self._ask("POST", path, json.dumps(body).encode())
 
     def get(self, path: str) -> dict[str, Any]:
-        """The same without a body."""
-        return self._ask("GET", path, None)
+        """The same without a body, and put once."""
+        return self._ask("GET", path, None, retries=urllib3.Retry(CONNECTS, status=0, raise_on_status=False))
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: bytes | None, **how: Any) -> dict[str, Any]:
         self._wait()
         url = f"{self.address.url}{path}"
         try:
             with self._pool.request(
-                method, url, body=body, headers=self._headers(), redirect=False, preload_content=False
+                method, url, body=body, headers=self._headers(), redirect=False, preload_content=False, **how
             ) as reply:
                 status, location = reply.status, reply.headers.get("Location")
                 data = self._read(reply, time.monotonic() + self._timeout)
@@ -134,7 +134,7 @@ class Transport:
         if 400 <= status < 500 and status not in AGAIN:
             raise RefusedError(f"{url} refuses the request ({status}): {said}", status)
         raise MeasurementError(
-            f"{url} answers {status} after {TRIES + 1} tries: {said}",
+            f"{url} answers {status}, however often it is asked: {said}",
             fix="The same command goes on where this stopped.",
         )
 
