@@ -101,6 +101,7 @@ LIGHT = (
     "unlearn_guard.comparing.measure_cell",
     "unlearn_guard.comparing.compare",
     "unlearn_guard.comparing.engines.ray",
+    "unlearn_guard.command_line.serving",
     "unlearn_guard.reports.attesting",
     "unlearn_guard.registry",
     "unlearn_guard.pytest_plugin",

@@ -61,6 +61,14 @@ def test_retry_after_is_kept(server_of, transport_to):
     assert len(server.seen) == 2
 
 
+def test_a_server_does_not_keep_us_waiting_as_long_as_it_likes(server_of, transport_to, monkeypatch):
+    monkeypatch.setattr("unlearn_guard.served.transport.LONGEST_WAIT", 0.2)
+    server = server_of()
+    server.misbehave = once(lambda handler: handler.say(429, {}, Retry_After="86400"))
+    with serving(server) as url:
+        assert transport_to(url).post("/completions", BODY)["choices"]
+
+
 def test_an_error_of_the_server_is_put_again_and_told_if_it_stays(server_of, transport_to, quick):
     server = server_of()
     server.misbehave = once(lambda handler: handler.say(500, {"error": {"message": "cuda"}}), 3)
@@ -231,29 +239,20 @@ def test_a_key_is_the_variables_and_shows_in_no_text(monkeypatch):
     assert key_of(None) is None
 
 
-def trouble(handler, number):
-    """All that may bring a key into a text, one after the other."""
-    said = {"error": {"message": f"I was given {SECRET}"}}
-    if number == 3:
-        handler.say(500, said)
-    elif number == 5:
-        handler.say(429, said, Retry_After="0")
-    elif number >= 9:
-        handler.say(400 if number < 100 else 401, said)
-    else:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("until", [9, 100])
-def test_nothing_of_the_key_is_left_anywhere(until, probed, server_of, run_of, monkeypatch, quick, caplog):
+@pytest.mark.parametrize(("refusal", "expected"), [(400, 5), (401, 4), (500, 3)])
+def test_nothing_of_the_key_is_left_anywhere(refusal, expected, probed, server_of, run_of, monkeypatch, quick, caplog):
+    """A server that tells the key in each of its errors: some pass by, and then it refuses for good."""
     caplog.set_level("DEBUG")
     monkeypatch.setenv("A_KEY", SECRET)
+    statuses = {3: 500, 5: 429} | dict.fromkeys(range(9, 10_000), refusal)
     server = server_of()
-    server.misbehave = lambda handler, number: trouble(handler, number if number < until else 100 + number)
+    server.misbehave = lambda handler, number: (
+        number in statuses
+        and handler.say(statuses[number], {"error": {"message": f"I was given {SECRET}"}}, Retry_After="0") is None
+    )
     with serving(server) as url:
         status, out, err, _ = probed(url, "--key-env", "A_KEY", "--concurrency", "1")
-    assert status == (5 if until == 100 else 4)
+    assert status == expected
     assert {headers.get("Authorization") for _, _, headers in server.seen} == {f"Bearer {SECRET}"}
     assert "and the key of $A_KEY" in err
     written = b"".join(path.read_bytes() for path in run_of()[0].rglob("*") if path.is_file())

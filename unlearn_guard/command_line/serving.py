@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from unlearn_guard.command_line.options import EPILOG, PATH, finding, json_output
+from unlearn_guard.command_line.options import EPILOG, PATH, finding, json_output, listed
 from unlearn_guard.errors import ExitStatus
 
 
@@ -19,6 +19,7 @@ from unlearn_guard.errors import ExitStatus
 @click.option("--model", metavar="NAME", help="The model's name there.  [default: the only one that is listed]")
 @click.option("--precision", default="full", show_default=True, help="Which of the run's precisions is served.")
 @click.option("--items", type=click.IntRange(1), default=200, show_default=True, help="Ask at most N items a task.")
+@click.option("--tasks", callback=listed, metavar="NAME,...", help="Ask these tasks only.  [default: all]")
 @click.option(
     "--prompts",
     type=click.Choice(("text", "ids")),

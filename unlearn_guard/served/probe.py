@@ -47,6 +47,7 @@ class ProbeRequest:
     model: str | None = None
     precision: str = FULL
     items: int = ITEMS
+    tasks: tuple[str, ...] = ()
     key_env: str | None = None
     by_ids: bool = False
     base: str | None = None
@@ -78,6 +79,7 @@ def probe(request: ProbeRequest, *, tell: Tell, progress: Progress) -> tuple[Ser
         opened,
         precision=request.precision,
         items=request.items,
+        only=request.tasks,
         base=request.base,
         tasks_dirs=request.tasks_dirs,
         data_dir=request.data_dir,
@@ -145,6 +147,7 @@ def _head(
         "precision": request.precision,
         "by_ids": request.by_ids,
         "items": len(questions.asked),
+        "tasks": list(request.tasks),
     }
 
 

@@ -5,13 +5,13 @@ item's hash, each task's digest and the first token ids of each prompt have to b
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from unlearn_guard.errors import Defect, UsageError
+from unlearn_guard.errors import Defect, UsageError, near
 from unlearn_guard.intake import look, open_tokenizer
 from unlearn_guard.records import Checkpoint, Role, Run, Sample
 from unlearn_guard.reopening.run import OpenRun
@@ -85,11 +85,14 @@ def questions_of(
     *,
     precision: str,
     items: int,
+    only: Collection[str] = (),
     base: str | None = None,
     tasks_dirs: Sequence[Path] = (),
     data_dir: Path | None = None,
 ) -> Questions:
-    """At most `items` of each task, drawn by the run's seed. `base` is where its tokenizer lies now.
+    """At most `items` of each task (of those in `only`, where it names some), drawn by the run's seed.
+
+    `base` is where the run's base lies now, whose tokenizer the questions need.
 
     Raises UsageError where the questions cannot be had again, or are not the run's.
     """
@@ -99,6 +102,9 @@ def questions_of(
         raise UsageError(
             f"the run has no answers of its candidate at {precision}", fix=f"It has some at {', '.join(known)}."
         )
+    names = [task.name for task in run.tasks]
+    if unknown := [name for name in only if name not in names]:
+        raise UsageError(f"the run has no task {unknown[0]!r}", fix=near(unknown[0], names))
     tokenizer = _tokenizer(run.base, base)
     suite = load_suite(run.suite, tasks_dirs)
     for chat in _templates(run, tokenizer):
@@ -115,7 +121,7 @@ def questions_of(
     for task in rendered.tasks:
         name = task.task.name
         samples = opened.answers.get((name, precision, CANDIDATE))
-        reason = _not_askable(task, samples)
+        reason = "not one of --tasks" if only and name not in only else _not_askable(task, samples)
         if reason is not None or samples is None:
             left_out[name] = reason or "not answered in the run"
             continue

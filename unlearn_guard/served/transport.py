@@ -39,6 +39,15 @@ class RefusedError(MeasurementError):
         self.status = status
 
 
+class _Retry(urllib3.Retry):
+    """urllib3's, which a server cannot keep waiting as long as it likes."""
+
+    def get_retry_after(self, response: Any) -> float | None:
+        """Seconds, as the server asks."""
+        asked = super().get_retry_after(response)
+        return None if asked is None else min(asked, LONGEST_WAIT)
+
+
 class Transport:
     """Sends JSON and reads JSON. `timeout` is the seconds that one answer may take, `per_minute` the most requests."""
 
@@ -49,17 +58,17 @@ class Transport:
         self.address, self._key, self._timeout = address, key, timeout
         self._pause = 60.0 / per_minute if per_minute else 0.0
         self._lock, self._next = threading.Lock(), 0.0
-        retry = urllib3.Retry(
+        retry = _Retry(
             total=TRIES,
             connect=CONNECTS,
             read=CONNECTS,
+            other=0,  # a certificate does not hold the next time either
             redirect=False,
             status_forcelist=AGAIN,
             allowed_methods=None,  # asking a model twice changes nothing
             backoff_factor=0.5,
             backoff_max=LONGEST_WAIT,
             backoff_jitter=0.5,
-            retry_after_max=int(LONGEST_WAIT),
             raise_on_status=False,
         )
         how: dict[str, Any] = {"retries": retry, "maxsize": pool, "timeout": urllib3.Timeout(timeout, read=timeout)}
