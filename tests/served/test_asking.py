@@ -6,7 +6,7 @@ import pytest
 
 from unlearn_guard.errors import MeasurementError
 from unlearn_guard.served.asking import likeliest, written
-from unlearn_guard.served.questions import Choice
+from unlearn_guard.served.choices import Choice
 from unlearn_guard.served.replies import read
 
 LETTERS = [Choice(prompt="Q", head=(1,), text=f" {letter}", ids=(number,)) for number, letter in enumerate("ABCD", 10)]

@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from unlearn_guard.served.choices import Choice, Question
 from unlearn_guard.served.endpoint import Abilities, Endpoint, Prompt, chat_can, completions_can
-from unlearn_guard.served.questions import Choice, Question
 from unlearn_guard.served.replies import Reply
 
 LIKELIEST, ECHO, FORCED, LETTERS, CHAT = "likeliest tokens", "echo", "forced tokens", "written letters", "chat"

@@ -23,9 +23,10 @@ from unlearn_guard.reopening.run import OpenRun, open_run
 from unlearn_guard.runs.atomic import write_bytes
 from unlearn_guard.served.address import Address, Key, address_of, key_of
 from unlearn_guard.served.asking import NOT_COMPARED, Answer, Asking, counted
+from unlearn_guard.served.choices import Question
 from unlearn_guard.served.endpoint import Endpoint, model_of
 from unlearn_guard.served.kept import Kept
-from unlearn_guard.served.questions import CANDIDATE, Question, Questions, questions_of
+from unlearn_guard.served.questions import CANDIDATE, Questions, questions_of
 from unlearn_guard.served.transport import RefusedError, Transport
 
 SCHEMA = "unlearn-guard.served/1"
