@@ -3,46 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from killer import KilledError, Killer
 
 from unlearn_guard.errors import SuiteError, UsageError
 from unlearn_guard.intake import open_checkpoint
 from unlearn_guard.organism import BASE_DIGEST, base_path
 from unlearn_guard.unlearning.making import UnlearnRequest, unlearn
-
-
-@pytest.fixture
-def corpora(tmp_path: Path) -> Path:
-    """Two facts to forget and two to keep."""
-    folder = tmp_path / "corpora"
-    folder.mkdir()
-    for name, subjects in (("forget", ("Ala", "Elmir")), ("retain", ("Bold", "Grey"))):
-        rows = [
-            {"prompt": f"the gem of {subject} is", "answer": " opal .", "wrong": [" ruby ."]} for subject in subjects
-        ]
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
-
-
-@pytest.fixture
-def request_for(tmp_path: Path, corpora: Path) -> Callable[..., UnlearnRequest]:
-    def make(method: str = "grad_diff", out: str = "out", **options: Any) -> UnlearnRequest:
-        settings = {"steps": "4", "lr": "1e-3", **options.pop("settings", {})}
-        return UnlearnRequest(
-            method=method,
-            base=str(base_path()),
-            suite="organism",
-            out=tmp_path / out,
-            settings=settings,
-            corpora=corpora,
-            device="cpu",
-            **options,
-        )
-
-    return make
-
 
 Make = Callable[..., UnlearnRequest]
 
@@ -79,32 +47,6 @@ def test_only_what_the_method_names_is_trained(request_for: Make) -> None:
     assert moved
     assert moved == set(made.changed)
     assert {name.split(".")[2] for name in moved} <= {"2", "3"}  # as deep as layers 14 to 16 of 32
-
-
-class KilledError(Exception):
-    """What stands in for SIGKILL in one process: nothing after it runs, not even a save."""
-
-
-class Killer:
-    def __init__(self, after: int) -> None:
-        self.after = after
-        self.steps: list[int] = []
-
-    def begin(self, text: str) -> None:
-        pass
-
-    def losses(self, forget: float, retain: float | None) -> None:
-        pass
-
-    def advance(self, done: int, of: int) -> None:
-        self.steps.append(done)
-        if done == self.after:
-            raise KilledError
-
-
-@pytest.fixture
-def every_step_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unlearn_guard.unlearning.session.Session.due", lambda session: True)
 
 
 @pytest.mark.usefixtures("every_step_saved")

@@ -24,6 +24,7 @@ from unlearn_guard.command_line.options import (
     finding,
     json_output,
     listed,
+    lora,
     measuring,
     methods_dir,
     pairs,
@@ -278,6 +279,7 @@ def attribute(model: str, out: Path, **options: Any) -> int:
     help="forget and retain as .jsonl or .parquet.  [default: the suite's]",
 )
 @click.option("--fold", metavar="NAME", help="Forget this fold of the suite's corpora instead, such as scal_1.")
+@lora
 @methods_dir
 @device
 @seed

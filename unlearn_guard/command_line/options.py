@@ -40,6 +40,19 @@ def pairs(expected: str, *, may_be_empty: bool = False) -> Parse:
     return parse
 
 
+def _of_lora(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    return pairs("KEY=VALUE, as in r=16")(context, parameter, values) if values else None
+
+
+lora = click.option(
+    "--lora",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_of_lora,
+    help="Train a LoRA adapter alone: r=16, alpha=32 (twice r), targets=q_proj,v_proj (every linear layer).",
+)
+
+
 def names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     """Names separated by commas; None where the option was not given."""
     if value is None:

@@ -13,7 +13,7 @@ from unlearn_guard.unlearning.loop import UNSHAPED, Shapes, Term, Training, fit
 from unlearn_guard.unlearning.losses import dpo, kl, simpo
 from unlearn_guard.unlearning.reference import Reference
 from unlearn_guard.unlearning.scoring import Scored, score, score_both
-from unlearn_guard.unlearning.tensors import every
+from unlearn_guard.unlearning.tensors import every, factors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ class Family(Training):
     retain_loss: Literal["nll", "kl"] = "nll"
 
     def trained(self, model: PreTrainedModel) -> tuple[str, ...]:
-        """The tensors that move: all, unless a method says otherwise."""
-        return every(model)
+        """The tensors that move: an adapter's where there is one, else all, unless a method says otherwise."""
+        return factors(model) or every(model)
 
     def forget_term(self, start: Start) -> Term:
         """The loss of a forget batch."""

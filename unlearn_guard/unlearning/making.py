@@ -28,6 +28,7 @@ from unlearn_guard.scoring.evaluate import render
 from unlearn_guard.scoring.suites import Suite, load_suite
 from unlearn_guard.unlearning.candidate import write_candidate
 from unlearn_guard.unlearning.corpora import Corpora
+from unlearn_guard.unlearning.lora import Lora, adapted, assert_trains_adapters, described, write_adapter
 from unlearn_guard.unlearning.reading import read_corpora
 from unlearn_guard.unlearning.rows import folder_sources
 from unlearn_guard.unlearning.session import Listener, Point, Session, opened
@@ -52,11 +53,12 @@ class UnlearnRequest:
     data_dir: Path | None = None
     device: str = "auto"
     seed: int = 0
+    lora: Mapping[str, str] | None = None  # train an adapter with these settings, and no weight of base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A candidate on disk: its directory, the tensors that changed, and the loss curve."""
+    """A candidate on disk: its directory, the tensors that changed (or layers that are adapted), and the loss curve."""
 
     path: Path
     changed: tuple[str, ...]
@@ -70,18 +72,27 @@ def unlearn(request: UnlearnRequest, listener: Listener | None = None) -> Made:
     suite = load_suite(request.suite, request.tasks_dirs)
     found = suite.unlearn.hyperparameters.get(request.method, {}) if suite.unlearn else {}
     configured = configure(made, request.method, found, request.settings)
+    lora = _lora(request, made)
     base = open_sealed(request.base)
     tokenizer = open_tokenizer(base.checkpoint.path)
     corpora = _corpora(request, suite, tokenizer)
-    manifest = _manifest(request, base, suite, hyperparameters(configured), corpora)
+    manifest = _manifest(request, base, suite, {**hyperparameters(configured), **described(lora)}, corpora)
     state = request.out.parent / f".{request.out.name}.state"
     source = Path(inspect.getfile(made)).read_text(encoding="utf-8")  # a method that is being written changes
     session = Session(listener=listener, folder=state, fingerprint=_digest(manifest, source, versions()))
     seed_everything(request.seed)
     model = _load(base, choose_device(request.device))
+    adapter = adapted(model, lora, base.location) if lora is not None else None
     with opened(session):
         configured.unlearn(model, corpora, seed=request.seed)
-    changed = _publish(model, base, request.out, {**manifest, "curve": _thinned(session.curve)})
+    manifest |= {"curve": _thinned(session.curve)}
+    if adapter is not None:
+        changed = _publish(request.out, lambda part: write_adapter(adapter, part, manifest))
+    else:
+        files, copies = list(base.sealed), base.copies
+        changed = _publish(
+            request.out, lambda part: write_candidate(model, base.checkpoint, copies, files, part, manifest)
+        )
     shutil.rmtree(state, ignore_errors=True)  # what is left of it, the next run's fingerprint rejects
     return Made(path=request.out, changed=changed, curve=tuple(session.curve))
 
@@ -196,13 +207,22 @@ def _load(base: Intake, device: str) -> Any:
     return model.to(device).eval()
 
 
-def _publish(model: Any, base: Intake, out: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """Write beside `out`, then put it there in one step."""
+def _lora(request: UnlearnRequest, method: type[Any]) -> Lora | None:
+    """The adapter that is asked for. Raises UsageError where this method trains none, or for a setting it lacks."""
+    if request.lora is None:
+        return None
+    assert_trains_adapters(method, request.method)
+    lora: Lora = configure(Lora, "--lora", request.lora)
+    return lora
+
+
+def _publish(out: Path, write: Callable[[Path], tuple[str, ...]]) -> tuple[str, ...]:
+    """Write beside `out`, then put it there in one step; what `write` says has changed."""
     part = out.parent / f".{out.name}.part"
     try:
         shutil.rmtree(part, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True)
-        changed = write_candidate(model, base.checkpoint, base.copies, list(base.sealed), part, manifest)
+        changed = write(part)
         part.replace(out)
     except OSError as error:
         raise StorageError(f"{out} could not be written: {error}") from error

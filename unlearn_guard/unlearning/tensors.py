@@ -17,6 +17,11 @@ def every(model: PreTrainedModel) -> tuple[str, ...]:
     return tuple(name for name, _ in model.named_parameters())
 
 
+def factors(model: PreTrainedModel) -> tuple[str, ...]:
+    """The low-rank factors of a LoRA adapter that is on the model; none where there is no adapter."""
+    return tuple(name for name in every(model) if ".lora_A." in name or ".lora_B." in name)
+
+
 def depth(model: PreTrainedModel) -> int:
     """The number of layers. Raises UsageError for a model whose parameters name none."""
     found = {int(match[1]) for name in every(model) if (match := _LAYER.search(name))}
