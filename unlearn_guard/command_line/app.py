@@ -151,8 +151,7 @@ def check(checkpoint: str, junitxml: Path | None, quiet: bool, as_json: bool, ve
     """Measure CHECKPOINT and judge it: has it unlearned, and does that survive quantization?
 
     CHECKPOINT is a directory of safetensors, or of a LoRA adapter on --base, or a hub id,
-    ORG/NAME[@REVISION]. The policy file may name base, suite and precisions, so that the checkpoint alone
-    is enough on the command line.
+    ORG/NAME[@REVISION]. The policy file may name base, suite and precisions: CHECKPOINT alone is enough then.
     """
     from unlearn_guard.checking.request import Request
     from unlearn_guard.command_line.commands import check_command
