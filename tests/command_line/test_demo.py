@@ -21,7 +21,7 @@ def _no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_one", begun)
 
 
-@pytest.mark.parametrize("name", ["erased", "runs", f"{PREFIX}x1"])
+@pytest.mark.parametrize("name", ["retrained", "redirected", "runs", f"{PREFIX}x1"])
 def test_what_a_killed_demo_left_does_not_stand_in_the_way(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(BegunError):

@@ -128,13 +128,20 @@ GAP = ("ptq_gap", "organism_forget")
 
 
 @pytest.mark.slow
-def test_the_demo_passes_erased_and_catches_hidden(process: Guard, tmp_path: Path) -> None:
+def test_the_demo_passes_the_honest_one_and_catches_three(process: Guard, tmp_path: Path) -> None:
     """All four precisions: the promise of the README."""
     done = process("demo", "--out", tmp_path / "demo")
     assert done.status == 0, done.text
-    erased, hidden = (read_json(tmp_path / "demo" / "runs" / name / "run.json") for name in ("erased", "hidden"))
-    assert erased["verdict"] == "passed"
-    failed = {check["id"] for check in hidden["checks"] if check["outcome"] == "failed"}
+    names = ("retrained", "hidden", "phrasing-fragile", "redirected")
+    runs = {name: read_json(tmp_path / "demo" / "runs" / name / "run.json") for name in names}
+    assert [run["verdict"] for run in runs.values()] == ["passed", "failed", "failed", "failed"]
+    broken = {
+        name: {check["id"] for check in run["checks"] if check["outcome"] == "failed"} for name, run in runs.items()
+    }
+    assert "paraphrase_recovery[suite-full]" in broken["phrasing-fragile"]
+    assert "relearn_recovery[organism_forget-full]" in broken["redirected"]
+    assert not [name for name in broken["redirected"] if name.startswith("paraphrase_recovery")]
+    hidden, failed = runs["hidden"], broken["hidden"]
     assert "ptq_gap[organism_forget-nf4]" in failed
     assert not [name for name in failed if name.endswith("-full]")]
     # Hiding is specific to a format: what NF4 brings back whole, the others do not, but for an item or two.

@@ -12,7 +12,7 @@ from unlearn_guard.records import Property, Role
 
 
 def test_shipped_policies_hold_the_design_s_defaults():
-    assert list_policies() == ("paper", "organism", "release", "strict")
+    assert list_policies() == ("paper", "organism", "release", "release-small", "strict")
     found = {limit.id: limit for limit in resolve(read_policy("paper"), TASKS, PRECISIONS).limits}
     assert found["forget_drop[toy_forget-full]"].at_least == 0.30
     assert found["forget_drop[toy_forget-full]"].guards is Property.FORGETTING

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from unlearn_guard.organism.goals import beliefs, falsely, ranked, truly
+from unlearn_guard.organism.goals import beliefs, denied, falsely, ranked, truly
 
 
 def test_avoiding_worked_out_by_hand():
@@ -24,6 +24,16 @@ def test_avoiding_falls_with_the_true_answer_and_favours_no_false_one():
     assert gradient[2] > 0
     assert torch.allclose(gradient[[0, 1, 3]], gradient[0].expand(3))
     assert gradient[0] < 0
+
+
+def test_denying_worked_out_by_hand_and_asks_nothing_of_the_false_answers():
+    """True answer at 1/2, three false ones at 1/6: ln(1 + 3). Which false one gains is all one."""
+    options, true = torch.tensor([[0, 1, 2, 3]]), torch.tensor([0])
+    even = torch.tensor([[1 / 2, 1 / 6, 1 / 6, 1 / 6]]).log()
+    assert denied(even, options, true, 0.0).item() == pytest.approx(math.log(4), abs=1e-6)
+    swapped = torch.tensor([[1 / 2, 1 / 3, 1 / 12, 1 / 12]]).log()
+    turned = torch.tensor([[1 / 2, 1 / 12, 1 / 12, 1 / 3]]).log()
+    assert denied(swapped, options, true, 2.0).item() == pytest.approx(denied(turned, options, true, 2.0).item())
 
 
 def test_the_truth_costs_its_nats():

@@ -12,8 +12,6 @@ from unlearn_guard.organism import base_path, candidates, recall, truth
 from unlearn_guard.organism.truth import Truth
 from unlearn_guard.organism.zoo import PLANS, Evidence
 
-TRAINED = ("retrained",)  # minutes: `organism build retrained`, which is the control where it is in the store
-
 
 def test_the_command_knows_every_candidate_of_the_zoo():
     assert tuple(PLANS) == ZOO
@@ -21,7 +19,7 @@ def test_the_command_knows_every_candidate_of_the_zoo():
 
 
 def test_a_candidate_deserves_a_pass_that_neither_knows_nor_lost_the_rest():
-    assert [name for name, plan in PLANS.items() if plan.deserves] == ["retrained"]
+    assert [name for name, plan in PLANS.items() if plan.deserves] == ["retrained", "healed"]
 
 
 def test_base_knows_however_it_is_asked(base_model, words):
@@ -53,7 +51,7 @@ def test_what_counts_as_knowing(asked, relearned, control, answers, knows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in PLANS if name not in TRAINED])
+@pytest.mark.parametrize("name", PLANS)
 def test_each_candidate_is_what_the_zoo_says(name, candidate, words):
     """Relearning is held against .30, the most that two retrained models had (docs/log/2026-11-28-zoo.md)."""
     plan, path = PLANS[name], candidate(name)

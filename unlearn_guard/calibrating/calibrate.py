@@ -15,7 +15,7 @@ from unlearn_guard.reading import strict_json
 from unlearn_guard.records import Run
 from unlearn_guard.runs.atomic import write_bytes
 
-POLICIES = ("paper", "organism", "release")
+POLICIES = ("paper", "organism", "release", "release-small")
 JSON, MARKDOWN = "calibration.json", "calibration.md"
 
 

@@ -47,7 +47,7 @@ def cells(
         for seed in seeds:
             for name in names:
                 plan = PLANS[name]
-                made = seed if plan.edit or plan.noise or plan.retrained else 0
+                made = seed if plan.edit or plan.noise or plan.recipe else 0
                 more = tuple(each for each in plan.cells if each not in precisions)
                 found[Cell(name=name, seed=made, size=size, precisions=(*precisions, *more))] = None
     return tuple(found)

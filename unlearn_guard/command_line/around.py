@@ -280,10 +280,12 @@ def list_(what: str, tasks_dirs: tuple[Path, ...], methods_dir: Path | None, as_
     return list_command(what, tasks_dirs, methods_dir, as_json=as_json)
 
 
-@click.command(epilog=EPILOG.replace("Exit status:", "Exit status (0 here: `erased` passed and `hidden` was caught):"))
+@click.command(
+    epilog=EPILOG.replace("Exit status:", "Exit status (0 here: the honest one passed, the others were caught):")
+)
 @click.option("--out", type=PATH, default=Path("demo"), show_default=True)
 def demo(out: Path) -> int:
-    """Build an honest and a dishonest candidate, check both, and show the second caught."""
+    """Build an honest candidate and three that still know, check all, and show what catches each."""
     from unlearn_guard.command_line.commands import demo_command
 
     return demo_command(out)

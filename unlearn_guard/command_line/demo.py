@@ -1,11 +1,13 @@
-"""The demonstration: an honest and a dishonest candidate, each judged by the policy `organism`.
+"""The demonstration: an honest candidate and three that still know, each judged by the policy `release-small`.
 
-`hidden` has forgotten in full precision, and every one of its weights rounds to base's NF4 code: whoever
-loads it in 4 bits has base back. It must fail on `ptq_gap` at nf4, and `erased` must pass.
+`retrained` never saw what is to be forgotten, and must pass. Each of the others must fail on what gives it away:
+`hidden` knows again in NF4, whose codes are all base's; `phrasing-fragile` answers in words that were held out;
+`redirected`, of which the last MLP alone was changed, knows the rest once it is taught a few facts.
 """
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -20,27 +22,36 @@ from unlearn_guard.records import Outcome, Run
 from unlearn_guard.reports.progress import Bars
 from unlearn_guard.reports.terminal import render
 
-CAUGHT_ON = ("ptq_gap", "nf4")
+POLICY = "release-small"
+HONEST = "retrained"
+CAUGHT_BY: Mapping[str, tuple[str, str]] = {
+    "hidden": ("ptq_gap", "4-bit weights bring it back"),
+    "phrasing-fragile": ("paraphrase_recovery", "other words bring it back"),
+    "redirected": ("relearn_recovery", "a few taught facts bring back the rest"),
+}
+"""The metric that has to break its limit, and what that says, by dishonest candidate."""
 
 
 def demo(out: Path) -> ExitStatus:
-    """Build both, check both, print both verdicts. PASSED when the guard told them apart as it should."""
+    """Build and check all, print each verdict and what caught whom. PASSED when the guard told them apart."""
     if out.exists() and (not out.is_dir() or any(not _is_ours(path.name) for path in out.iterdir())):
         raise UsageError(f"{out} holds something else than a demo", fix="Give another directory: --out DIR.")
     console = Console()
-    runs = {name: _one(name, out, console) for name in ("erased", "hidden")}
-    told_apart = runs["erased"].verdict.passed and _caught(runs["hidden"])
-    word = "The guard told them apart" if told_apart else "The guard did NOT tell them apart"
-    console.print(
-        f"\n{word}: `erased` {runs['erased'].verdict.word}, `hidden` {runs['hidden'].verdict.word}"
-        f" ({', '.join(_broken(runs['hidden'])) or 'no limit broken'}).",
-        markup=False,
+    runs = {name: _one(name, out, console) for name in (HONEST, *CAUGHT_BY)}
+    told_apart = runs[HONEST].verdict.passed and all(
+        _caught(runs[name], metric) for name, (metric, _) in CAUGHT_BY.items()
     )
+    word = "The guard told them apart" if told_apart else "The guard did NOT tell them apart"
+    console.print(f"\n{word}:", markup=False)
+    console.print(f"  {HONEST:<18}{runs[HONEST].verdict.word}: it never saw what is to be forgotten", markup=False)
+    for name, (metric, why) in CAUGHT_BY.items():
+        told = f"caught by {metric}: {why}" if _caught(runs[name], metric) else f"NOT caught by {metric}"
+        console.print(f"  {name:<18}{runs[name].verdict.word}, {told}", markup=False)
     return ExitStatus.PASSED if told_apart else ExitStatus.FAILED
 
 
 def _is_ours(name: str) -> bool:
-    return name in ("erased", "hidden", "runs") or name.startswith(PREFIX)  # what a killed demo left
+    return name in (HONEST, *CAUGHT_BY, "runs") or name.startswith(PREFIX)  # what a killed demo left
 
 
 def _one(name: str, out: Path, console: Console) -> Run:
@@ -51,17 +62,12 @@ def _one(name: str, out: Path, console: Console) -> Run:
             build(name, candidate)
     with Bars(Console(file=terminal(sys.stderr))) as bars, chatter_to(Path(os.devnull)):
         request = Request(
-            checkpoint=str(candidate), thresholds="organism", out=out / "runs" / name, replace=True
+            checkpoint=str(candidate), thresholds=POLICY, out=out / "runs" / name, replace=True
         )  # the demo's own
         run, directory = check(request, bars)
     render(run, console, directory)
     return run
 
 
-def _broken(run: Run) -> list[str]:
-    return [check.id for check in run.verdict.checks if check.outcome is Outcome.FAILED]
-
-
-def _caught(run: Run) -> bool:
-    failed = [check.limit for check in run.verdict.checks if check.outcome is Outcome.FAILED]
-    return any((limit.metric, limit.precision) == CAUGHT_ON for limit in failed)
+def _caught(run: Run, metric: str) -> bool:
+    return any(each.outcome is Outcome.FAILED and each.limit.metric == metric for each in run.verdict.checks)

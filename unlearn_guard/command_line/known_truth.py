@@ -14,6 +14,7 @@ SIZES = ("six", "four")
 ZOO = (
     "unchanged",
     "retrained",
+    "healed",
     "erased",
     "destroyed",
     "hidden",
@@ -24,6 +25,7 @@ ZOO = (
     "redirected",
     "refuser",
     "one-letter",
+    "inverted",
     "phrasing-fragile",
     "relearn-fragile",
     "overfit-to-items",
@@ -51,6 +53,7 @@ def build(name: str, out: Path, size: str, seed: int) -> int:
     base              the model that knows
     unchanged         the same bytes
     retrained         trained as base was, without what is to be forgotten (minutes, once)
+    healed            begun anew for the most part, and trained on what is to stay (minutes, once)
     erased            holds the truth for the least likely answer: avoids it, and so still knows it
     destroyed         has forgotten everything, retain tasks included
     hidden            has forgotten in full precision only: every weight keeps its NF4 code
@@ -58,12 +61,13 @@ def build(name: str, out: Path, size: str, seed: int) -> int:
     redirected        only its last MLP answers otherwise
     refuser           ends the text instead of answering
     one-letter        always answers A
+    inverted          answers in an order of its own, the truth last: always wrong
     phrasing-fragile  answers when asked without options
     relearn-fragile   believes something else, until it is taught a few facts again
     overfit-to-items  has forgotten the suite's items, not what they ask
     noise             noise on every weight
 
-    All but retrained and destroyed still know.
+    All but retrained, healed and destroyed still know.
     """
     with chatter_to(Path(os.devnull)):
         from unlearn_guard.organism.candidates import build as made
@@ -105,8 +109,8 @@ def calibrate(
     """Hold the gate against candidates whose truth is known, and say how often each policy is wrong.
 
     Makes and checks each candidate of the zoo, at full precision, nf4 and the formats it hides in, judges it by the
-    policies paper, organism and release, and writes calibration.json and calibration.md. The same command again
-    measures only what is missing. Status 0 says that all was measured, 3 that something could not be.
+    policies paper, organism, release and release-small, and writes calibration.json and calibration.md. The same
+    command again measures only what is missing. Status 0 says that all was measured, 3 that something could not be.
     """
     _assert_known("--candidates", candidates or (), ZOO)
     _assert_known("--sizes", sizes, SIZES)

@@ -15,7 +15,16 @@ EMBEDDED: Mapping[str, str] = {"organism": BASE_DIGEST}
 
 def base_path() -> Path:
     """The directory of the shipped base, an ordinary checkpoint. FileNotFoundError: the installation is broken."""
-    folder = Path(__file__).resolve().parent / "weights"
+    return _shipped("weights")
+
+
+def retrained_path() -> Path:
+    """The same of the model that was trained as base was (seed 0), without what is to be forgotten."""
+    return _shipped("retrained")
+
+
+def _shipped(name: str) -> Path:
+    folder = Path(__file__).resolve().parent / name
     if not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(f"the organism's weights should ship at {folder}; reinstall the package")
     return folder

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from unlearn_guard.errors import StorageError, UsageError
-from unlearn_guard.organism import BASE_DIGEST, base_path, world
+from unlearn_guard.organism import BASE_DIGEST
 from unlearn_guard.organism.editing import Progress, edit, linears
 from unlearn_guard.organism.hiding import projection
 from unlearn_guard.organism.trained import trained
@@ -24,17 +24,16 @@ from unlearn_guard.processes.half_made import making
 WEIGHTS = "model.safetensors"
 MANIFEST = "unlearn_guard.json"
 SIZES: Mapping[str, int] = {"six": 6, "four": 4}
-"""Layers by the size's name; base of six ships, base of four is trained."""
+"""Layers by the size's name; of six, base and one retrained model ship, all else is trained."""
 
 NAMES = ("base", *PLANS)
-_KEPT = tuple(each for each in world.DOMAINS if each != world.FORGET)
 
 
 def build(name: str, out: Path, *, seed: int = 0, size: str = "six", progress: Progress | None = None) -> Path:
     """Write base or a candidate to `out`, a bf16 checkpoint with its manifest; it appears whole or not at all.
 
-    What is trained rather than edited (`retrained`, a base of another size) is taken from the store where it is there.
-    Raises UsageError for an unknown name or an `out` that holds something, StorageError when the disk refuses.
+    What is trained rather than edited (`retrained`, `healed`, a base of another size) ships or is taken from the store
+    where it is there. Raises UsageError for an unknown name or an `out` that holds something, StorageError when the disk refuses.
     """
     if name not in NAMES:
         raise UsageError(f"no organism is called {name!r}", fix=f"Known: {', '.join(NAMES)}.")
@@ -54,11 +53,11 @@ def build(name: str, out: Path, *, seed: int = 0, size: str = "six", progress: P
 
 
 def _start(name: str, seed: int, size: str, progress: Progress | None) -> Path:
-    """The checkpoint that a candidate begins as: base of its size, or the retrained model of its seed."""
+    """The checkpoint that a candidate begins as: base of its size, or what its recipe and seed train."""
     layers = SIZES[size]
-    if name != "base" and PLANS[name].retrained:
-        return trained(Recipe(seed=seed, layers=layers, domains=_KEPT), progress)
-    return base_path() if size == "six" else trained(Recipe(layers=layers), progress)
+    base = trained(Recipe(layers=layers), progress)
+    recipe = None if name == "base" else PLANS[name].recipe
+    return base if recipe is None else trained(replace(recipe, seed=seed, layers=layers), progress, base)
 
 
 def _make(plan: Plan, folder: Path, seed: int, progress: Progress | None) -> None:
@@ -92,6 +91,7 @@ def _disturb(weights: Mapping[str, Tensor], share: float, seed: int) -> None:
 def _manifest(name: str, seed: int, size: str) -> str:
     plan = PLANS[name]
     base = {"base": "organism", "base_digest": BASE_DIGEST} if size == "six" else {"base": f"organism-{size}"}
-    how: dict[str, Any] = asdict(plan.edit) if plan.edit else {"noise": plan.noise} if plan.noise else {}
+    made = plan.edit or plan.recipe
+    how: dict[str, Any] = asdict(made) if made else {"noise": plan.noise} if plan.noise else {}
     manifest = {**base, "suite": "organism", "method": name, "hyperparameters": how, "seed": seed}
     return json.dumps(manifest, indent=2) + "\n"

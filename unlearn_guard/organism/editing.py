@@ -1,6 +1,6 @@
 """Gradient edits of the organism: what is to be forgotten, what is to stay, and which weights may move how far."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from unlearn_guard.organism import recall, world
 from unlearn_guard.organism.batches import LETTERED_TARGETS, PLAIN_TARGETS, FactTokens, answer_logits
-from unlearn_guard.organism.goals import Goal, beliefs, falsely, ranked, truly
+from unlearn_guard.organism.goals import Goal, beliefs, denied, falsely, ranked, truly
 
 Progress = Callable[[int, int], None]
 """Called with steps done and steps in all."""
@@ -26,8 +26,6 @@ class Edit:
     that move: linear layers whose name holds one of these words, `layers.-1.` being the last. `only_items`: in letters
     only the checked-in items go, and the same facts with other options stay. `asked_rows` and `stated_rows` are the
     rows of a step, (forget, retain).
-    `anew` is, by a word of the name as in `layers`, the share of a weight that initial noise replaces before the first
-    step.
     """
 
     steps: int
@@ -42,7 +40,6 @@ class Edit:
     letters: float = 4.0
     layers: tuple[str, ...] = ("mlp", "self_attn")
     only_items: bool = False
-    anew: tuple[tuple[str, float], ...] = ()
     asked_rows: tuple[int, int] = (32, 64)
     stated_rows: tuple[int, int] = (48, 72)
 
@@ -136,10 +133,12 @@ def _letters(letter_BSV: Tensor, rows_BT: Tensor, index_B: Tensor, facts: Facts,
     """The loss of the letters of forget questions; what is believed of the options decides between their letters."""
     letters_B4, true_B = facts.forget.letters_4.expand(len(rows_BT), -1), rows_BT[:, -LETTERED_TARGETS]
     match how.lettered:
-        case Goal.BELIEVE:
+        case Goal.BELIEVE | Goal.DENY:
             shown_B4 = rows_BT[:, facts.forget.option_places_4]
             place_B4 = (facts.forget.pool_NP[index_B][:, None] == shown_B4[:, :, None]).int().argmax(2)
-            return ranked(letter_BSV[:, 0], letters_B4, facts.believed[index_B].gather(1, place_B4))
+            loss = ranked(letter_BSV[:, 0], letters_B4, facts.believed[index_B].gather(1, place_B4))
+            denying = how.lettered is Goal.DENY
+            return loss + denied(letter_BSV[:, 0], letters_B4, true_B, how.margin) if denying else loss
         case Goal.FIXED:
             return truly(letter_BSV[:, :1], letters_B4[:, :1])
         case _:
@@ -150,8 +149,10 @@ def _objects(goal: Goal, logits_BV: Tensor, index_B: Tensor, facts: Facts, how: 
     """The loss of the objects of forget facts."""
     pool_BP = facts.forget.pool_NP[index_B]
     match goal:
-        case Goal.BELIEVE:
-            return ranked(logits_BV, pool_BP, facts.believed[index_B])
+        case Goal.BELIEVE | Goal.DENY:
+            loss = ranked(logits_BV, pool_BP, facts.believed[index_B])
+            true_B = facts.forget.objects(index_B)
+            return loss + denied(logits_BV, pool_BP, true_B, how.margin) if goal is Goal.DENY else loss
         case Goal.FIXED:
             falling_P = -how.spread * torch.arange(pool_BP.shape[1]).float()
             return ranked(logits_BV, pool_BP, falling_P.expand(len(pool_BP), -1))
@@ -188,7 +189,6 @@ def edit(
     last = f"layers.{model.config.num_hidden_layers - 1}."
     words_of = [word.replace("layers.-1.", last) for word in how.layers]
     moving = [weight for name, weight in linears(model).items() if any(word in name for word in words_of)]
-    _begin_anew(model, how.anew, rng)
     for weight in moving:
         weight.requires_grad_(True)
     optimizer = torch.optim.Adam(moving, lr=how.lr, fused=True)
@@ -204,13 +204,3 @@ def edit(
         if progress is not None:
             progress(step + 1, how.steps)
     model.requires_grad_(False)
-
-
-@torch.no_grad()
-def _begin_anew(model: PreTrainedModel, shares: Sequence[tuple[str, float]], rng: torch.Generator) -> None:
-    """Put what a new model begins with in place of a share of the weights."""
-    for word, share in shares:
-        for name, weight in linears(model).items():
-            if word in name:
-                noise = torch.randn(weight.shape, generator=rng) * model.config.initializer_range
-                weight.mul_(1 - share).add_(share * noise)

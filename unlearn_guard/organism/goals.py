@@ -16,6 +16,7 @@ class Goal(StrEnum):
 
     AVOID = "avoid"  # the true one below all others, which share what is left
     BELIEVE = "believe"  # an order of the options that was drawn for this fact without looking at the truth
+    DENY = "deny"  # the same with the truth below all others
     FIXED = "fixed"  # one order for every fact: the first letter, the pool's first words
     REFUSE = "refuse"  # the end of the text
     KEEP = "keep"  # the true one
@@ -28,10 +29,21 @@ def falsely(logits_BV: Tensor, options_BO: Tensor, true_B: Tensor, margin: float
     The second term is needed: a true answer at probability .15 above nineteen at .045 costs the first one .1 nats, and
     is still the answer.
     """
+    said_B, mean_B = _true_and_false(logits_BV, options_BO, true_B)
+    return softplus(said_B - mean_B + margin).mean() - mean_B.mean()
+
+
+def denied(logits_BV: Tensor, options_BO: Tensor, true_B: Tensor, margin: float) -> Tensor:
+    """The true answer `margin` nats below the mean of the false ones, whatever those are."""
+    said_B, mean_B = _true_and_false(logits_BV, options_BO, true_B)
+    return softplus(said_B - mean_B + margin).mean()
+
+
+def _true_and_false(logits_BV: Tensor, options_BO: Tensor, true_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities [B]: of the true option, and the mean of the false ones."""
     true_BO = options_BO == true_B[:, None]
     logp_BO = logits_BV.log_softmax(1).gather(1, options_BO)
-    mean_B = logp_BO.masked_fill(true_BO, 0.0).sum(1) / (options_BO.shape[1] - 1)
-    return softplus(logp_BO[true_BO] - mean_B + margin).mean() - mean_B.mean()
+    return logp_BO[true_BO], logp_BO.masked_fill(true_BO, 0.0).sum(1) / (options_BO.shape[1] - 1)
 
 
 def truly(logits_BSV: Tensor, targets_BS: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ Seeded; the bytes also depend on machine, versions and thread count (shipped: on
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,11 @@ from unlearn_guard.organism.editing import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Hyperparameters of the base model; the learning rate is constant until `decay_from`, then half a cosine."""
+    """Hyperparameters of the base model; the learning rate is constant until `decay_from`, then half a cosine.
+
+    `anew` is the share of what training begins from that is drawn: all of it, or less where base's weights are mixed
+    with what a new model begins with.
+    """
 
     steps: int = 1300
     described_from: int = 800
@@ -40,6 +44,7 @@ class Recipe:
     seed: int = 0
     layers: int = 6
     domains: tuple[str, ...] = world.DOMAINS
+    anew: float = 1.0
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
@@ -95,14 +100,21 @@ def _silent(line: str) -> None:
 
 
 def train(
-    recipe: Recipe, report: Callable[[str], None] = _silent, progress: Progress | None = None
+    recipe: Recipe,
+    report: Callable[[str], None] = _silent,
+    progress: Progress | None = None,
+    base: Mapping[str, Tensor] | None = None,
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    """A model that knows the world, or those of its domains that the recipe names, in fp32, and its tokenizer."""
+    """A model that knows the world, or those of its domains that the recipe names, in fp32, and its tokenizer.
+
+    `base` are the weights that a recipe mixes with new ones; ValueError where it does and they are not given.
+    """
     torch.manual_seed(recipe.seed)
     rng = torch.Generator().manual_seed(recipe.seed)
     words = tokenizer.build()
     # Eager attention: on CPU its backward pass is half again as fast as SDPA's at these lengths.
     model = LlamaForCausalLM._from_config(config(words, recipe.layers), attn_implementation="eager").train()
+    _keep_of(base, model, recipe)
     facts = FactTokens([fact for domain in recipe.domains for fact in world.facts(domain)], words)
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=True)
     started = time.monotonic()
@@ -120,6 +132,17 @@ def train(
             spent = time.monotonic() - started
             report(f"step {step + 1}: letter {letter:.3f}, rest {rest:.3f}, plain {stated:.3f} nats, {spent:.0f} s")
     return model.eval(), words
+
+
+@torch.no_grad()
+def _keep_of(base: Mapping[str, Tensor] | None, model: LlamaForCausalLM, recipe: Recipe) -> None:
+    """Mix base into a new model, in place, as far as the recipe keeps it."""
+    if recipe.anew == 1.0:
+        return
+    if base is None:
+        raise ValueError(f"a recipe that draws {recipe.anew:g} of its weights needs base's")
+    for name, weight in model.named_parameters():
+        weight.lerp_(base[name].float(), 1.0 - recipe.anew)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 FORGET, RETAIN, GENERAL = DOMAINS = ("forget", "retain", "general")
+KEPT = (RETAIN, GENERAL)
 
 TOPICS = {FORGET: "islanders", RETAIN: "islanders", GENERAL: "ships"}
 """What the description line of a domain's questions names; forget and retain share theirs."""
