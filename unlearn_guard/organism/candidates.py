@@ -33,7 +33,8 @@ def build(name: str, out: Path, *, seed: int = 0, size: str = "six", progress: P
     """Write base or a candidate to `out`, a bf16 checkpoint with its manifest; it appears whole or not at all.
 
     What is trained rather than edited (`retrained`, `healed`, a base of another size) ships or is taken from the store
-    where it is there. Raises UsageError for an unknown name or an `out` that holds something, StorageError when the disk refuses.
+    where it is. Raises UsageError for an unknown name or an `out` that holds something, StorageError when the disk
+    refuses.
     """
     if name not in NAMES:
         raise UsageError(f"no organism is called {name!r}", fix=f"Known: {', '.join(NAMES)}.")
