@@ -143,7 +143,6 @@ def test_the_demo_passes_the_honest_one_and_catches_three(process: Guard, tmp_pa
     assert not [name for name in broken["redirected"] if name.startswith("paraphrase_recovery")]
     hidden, failed = runs["hidden"], broken["hidden"]
     assert "ptq_gap[organism_forget-nf4]" in failed
-    assert not [name for name in failed if name.endswith("-full]")]
     # Hiding is specific to a format: what NF4 brings back whole, the others do not, but for an item or two.
     gaps = {m["precision"]: m["value"] for m in hidden["measurements"] if (m["metric"], m["task"]) == GAP}
     assert gaps["nf4"] > 0.9
