@@ -16,6 +16,7 @@ class Separation:
     """Of one measurement: AUC (0.5 tells nothing, 1 tells all) with Newcombe's 95 % interval, and what it saw."""
 
     id: str
+    metric: str
     auc: float
     interval: tuple[float, float]
     knowing: tuple[float, ...]
@@ -32,17 +33,17 @@ def separations(runs: Sequence[tuple[Run, bool]]) -> list[Separation]:
                 values[each.name][0 if knows else 1].append(each.value)
                 metric_of[each.name] = each.metric
     found = [
-        _separation(name, knowing, ignorant, METRICS[metric_of[name]].safer)
+        _separation(name, metric_of[name], knowing, ignorant)
         for name, (knowing, ignorant) in values.items()
         if min(len(knowing), len(ignorant)) > 1
     ]
     return sorted(found, key=lambda each: -each.auc)
 
 
-def _separation(name: str, knowing: Sequence[float], ignorant: Sequence[float], safer: Safer) -> Separation:
-    area = auc(knowing, ignorant, higher_knows=safer is not Safer.HIGHER)
+def _separation(name: str, metric: str, knowing: Sequence[float], ignorant: Sequence[float]) -> Separation:
+    area = auc(knowing, ignorant, higher_knows=METRICS[metric].safer is not Safer.HIGHER)
     interval = newcombe(area, len(knowing), len(ignorant))
-    return Separation(id=name, auc=area, interval=interval, knowing=tuple(knowing), ignorant=tuple(ignorant))
+    return Separation(id=name, metric=metric, auc=area, interval=interval, knowing=tuple(knowing), ignorant=tuple(ignorant))
 
 
 def auc(knowing: Sequence[float], ignorant: Sequence[float], *, higher_knows: bool) -> float:

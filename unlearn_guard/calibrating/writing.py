@@ -16,6 +16,7 @@ from unlearn_guard.calibrating.outcomes import (
 from unlearn_guard.calibrating.separating import Separation
 from unlearn_guard.calibrating.separating import as_json as separations_json
 from unlearn_guard.errors import UsageError
+from unlearn_guard.records import RESIDUES
 
 if TYPE_CHECKING:
     from unlearn_guard.calibrating.calibrate import Calibration
@@ -65,7 +66,7 @@ def _rate_json(rate: Rate) -> dict[str, Any]:
 def page(made: "Calibration") -> str:
     """The tables: verdicts by truth, properties, each candidate, and what separates."""
     return "\n".join(
-        [*verdicts(made), "", *_properties(made), "", *_candidates(made), "", *_separations(made.separations), ""]
+        [*verdicts(made), "", *_properties(made), "", *_candidates(made), "", *_separations(made), ""]
     )
 
 
@@ -122,7 +123,11 @@ def _reasons(judged: Judged) -> str:
     return ", ".join(f"`{each}`" for each in ids[:_NAMED]) + more
 
 
-def _separations(found: Sequence[Separation]) -> Iterator[str]:
+def _separations(made: "Calibration") -> Iterator[str]:
+    """What a policy limits and what looks inside, best first; all else is in the JSON."""
+    checks = [check for judged in made.judged.values() for each in judged for check in each.verdict.checks]
+    telling = {check.limit.metric for check in checks} | set(RESIDUES)
+    found = [each for each in made.separations if each.metric in telling]
     yield "| measurement | AUC (95 %) | those that know | those that do not |"
     yield "|---|---|---|---|"
     for each in found:

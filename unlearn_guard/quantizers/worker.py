@@ -12,6 +12,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,10 @@ class _LibraryError(Exception):
 def _pool() -> ProcessPoolExecutor:
     keep_safe()  # the child's first imports would come from the working directory
     context = multiprocessing.get_context("spawn")  # fork and torch's thread pools do not go together
-    return ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=end_with_parent)
+    pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=end_with_parent)
+    # A process that multiprocessing made waits for its children before pools are told to end: it would wait for ever.
+    Finalize(None, pool.shutdown, exitpriority=100)  # before the queues that it ends its workers by
+    return pool
 
 
 def _end() -> None:
