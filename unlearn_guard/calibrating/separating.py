@@ -43,7 +43,9 @@ def separations(runs: Sequence[tuple[Run, bool]]) -> list[Separation]:
 def _separation(name: str, metric: str, knowing: Sequence[float], ignorant: Sequence[float]) -> Separation:
     area = auc(knowing, ignorant, higher_knows=METRICS[metric].safer is not Safer.HIGHER)
     interval = newcombe(area, len(knowing), len(ignorant))
-    return Separation(id=name, metric=metric, auc=area, interval=interval, knowing=tuple(knowing), ignorant=tuple(ignorant))
+    return Separation(
+        id=name, metric=metric, auc=area, interval=interval, knowing=tuple(knowing), ignorant=tuple(ignorant)
+    )
 
 
 def auc(knowing: Sequence[float], ignorant: Sequence[float], *, higher_knows: bool) -> float:

@@ -65,9 +65,7 @@ def _rate_json(rate: Rate) -> dict[str, Any]:
 
 def page(made: "Calibration") -> str:
     """The tables: verdicts by truth, properties, each candidate, and what separates."""
-    return "\n".join(
-        [*verdicts(made), "", *_properties(made), "", *_candidates(made), "", *_separations(made), ""]
-    )
+    return "\n".join([*verdicts(made), "", *_properties(made), "", *_candidates(made), "", *_separations(made), ""])
 
 
 def verdicts(made: "Calibration") -> Iterator[str]:
