@@ -13,7 +13,6 @@ from unlearn_guard.calibrating.outcomes import (
     false_alarms,
     false_passes,
 )
-from unlearn_guard.calibrating.separating import Separation
 from unlearn_guard.calibrating.separating import as_json as separations_json
 from unlearn_guard.errors import UsageError
 from unlearn_guard.records import RESIDUES
