@@ -122,7 +122,9 @@ def ranking(methods: int, folder: Path) -> Work:
     for number in range(methods):
         subject = f"sha256:{number}"
         run, scores = made_run(scores=_of(subject), subject=subject)
-        write_run(replace(run, candidate=replace(run.candidate, method=f"method{number}")), scores, folder / f"{number}")
+        write_run(
+            replace(run, candidate=replace(run.candidate, method=f"method{number}")), scores, folder / f"{number}"
+        )
     return lambda: write_leaderboard([folder], folder.with_name(f"{folder.name}-site"))
 
 
@@ -163,9 +165,7 @@ STAGES = (
     Stage(name="unlearn", axis=WEIGHTS, prepare=lambda n, _: unlearning(wide(n), 1), sizes=WIDE, units=_weights),
     Stage(name="unlearn", axis=HEAD, prepare=lambda n, _: unlearning(worded(n), 1), sizes=WORDS),
     Stage(name="open", axis=LAYERS, prepare=lambda n, folder: opening(deep(n), folder), sizes=DEEP),
-    Stage(
-        name="open", axis=WEIGHTS, prepare=lambda n, folder: opening(wide(n), folder), sizes=WIDE, units=_weights
-    ),
+    Stage(name="open", axis=WEIGHTS, prepare=lambda n, folder: opening(wide(n), folder), sizes=WIDE, units=_weights),
     Stage(name="compare", axis=LAYERS, prepare=lambda n, folder: weighing(deep(n), folder), sizes=DEEP),
     Stage(
         name="compare", axis=WEIGHTS, prepare=lambda n, folder: weighing(wide(n), folder), sizes=WIDE, units=_weights

@@ -86,6 +86,13 @@ def with_key(bench: Bench, root: Path, change: Callable[[Any], Any]) -> None:
     bench.store.put_json(path.stem, payload)
 
 
+def test_a_bench_for_another_dtype_has_the_tokenizer_of_the_one_it_comes_from(
+    rendered: Rendered, tmp_path: Path
+) -> None:
+    home = bench(rendered, tmp_path)
+    assert replace(home, home=home).tokenizer is home.tokenizer
+
+
 @pytest.mark.parametrize(
     "today",
     [{"chance": 0.5}, {"role": Role.RETAIN}, {"measure": "privleak", "retrained": 0.4, "role": Role.PROBE}],

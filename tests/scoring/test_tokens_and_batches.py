@@ -1,10 +1,13 @@
 """Texts become ids with exactly one BOS; ids become rows and batches that depend on nothing else."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearn_guard.errors import ScoringError
+from unlearn_guard.scoring import questions
 from unlearn_guard.scoring.batches import POSITIONS, batches_of, rows_of
 from unlearn_guard.scoring.tokens import Tokens, fingerprint
 
@@ -44,6 +47,19 @@ def test_the_fingerprint_ignores_what_a_call_leaves_behind(scoring):
     tokenizer(["a", "a longer text"], padding=True, truncation=True, max_length=3)
     assert fingerprint(tokenizer) == before
     assert fingerprint(scoring.make_tokenizer(bos=False)) != before
+
+
+def test_a_tokenizer_is_read_out_once_and_another_like_it_shares_its_ids(scoring, monkeypatch):
+    """Of a vocabulary of 49,152 it takes half a second, and a `check` asks 70 times."""
+    read = []
+    monkeypatch.setattr(questions, "fingerprint", lambda each: (read.append(each), fingerprint(each))[1])
+    rendered = questions.Rendered(suite=None, tasks=(), limit=None, seed=0)
+    first, twin, other = scoring.make_tokenizer(), scoring.make_tokenizer(), scoring.make_tokenizer(bos=False)
+    known = rendered.tokens(first)
+    assert all(replace(rendered, seed=seed).tokens(first) is known for seed in range(3))
+    assert len(read) == 1
+    assert rendered.tokens(twin) is known
+    assert rendered.tokens(other) is not known
 
 
 def test_four_letters_are_one_row_scored_at_its_last_position():

@@ -83,6 +83,8 @@ class Bench:
     @cached_property
     def tokenizer(self) -> Any:
         """Base's tokenizer; intake has seen that the candidate's is the same."""
+        if self.home is not None:
+            return self.home.tokenizer
         return open_tokenizer(self.base.checkpoint.path)
 
     def recipe(self, precision: str, intake: Intake, artifact: Intake | None) -> dict[str, Any]:

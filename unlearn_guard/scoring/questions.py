@@ -103,6 +103,9 @@ class Rendered:
 
     def tokens(self, tokenizer: Any) -> Tokens:
         """The ids of these questions under this tokenizer, remembered from model to model."""
+        for known in self._tokens.values():
+            if known.tokenizer is tokenizer:  # a fingerprint takes half a second of a vocabulary of 49,152
+                return known
         key = fingerprint(tokenizer)
         if key not in self._tokens:
             self._tokens[key] = Tokens(tokenizer)
