@@ -100,7 +100,10 @@ def merge(location: str, base: Intake) -> Intake:
 
 def _told(adapter: AdapterFiles, base: Intake) -> tuple[str, ...]:
     """What a reader of the verdict has to know: it is of this adapter on this base alone."""
-    told = f"the candidate is a LoRA adapter, merged into {base.location} in float32"
+    told = (
+        f"the candidate is a LoRA adapter, merged into {base.location} in float32; unmerged on that base in 4 bits, as "
+        "QLoRA is served, it is another model, which precision nf4+adapter measures"
+    )
     if adapter.claimed is None or adapter.claimed in (base.location, str(base.place.directory)):
         return (told,)
     claim = f"its adapter_config.json names {shown(adapter.claimed)}, by its maker's word"
