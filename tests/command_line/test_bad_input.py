@@ -55,7 +55,7 @@ def test_a_base_of_another_architecture(guard: Guard, candidate: Candidate, copi
     config["num_key_value_heads"] = 1
     config["head_dim"] = 64
     (copied / "config.json").write_text(json.dumps(config))
-    done = guard("check", candidate("erased"), "--base", copied, "--suite", "organism")
+    done = guard("check", candidate("unchanged"), "--base", copied, "--suite", "organism")
     assert_refused(done, "num_attention_heads")
 
 
@@ -80,7 +80,7 @@ def test_a_retrained_model_of_another_architecture(guard: Guard, candidate: Cand
 
 def test_an_unknown_suite(guard: Guard, candidate: Candidate, tmp_path: Path) -> None:
     done = guard(
-        "check", candidate("erased"), "--base", candidate("base"), "--suite", "organsim", "--out", tmp_path / "run"
+        "check", candidate("unchanged"), "--base", candidate("base"), "--suite", "organsim", "--out", tmp_path / "run"
     )
     assert_refused(done, "organsim", "organism")
     assert not (tmp_path / "run").exists()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from command import Done, read_json
 
-from unlearn_guard.checking import pipeline
+from unlearn_guard.checking import adapted, checkpoints
 
 Guard = Callable[..., Done]
 Candidate = Callable[[str], Path]
@@ -22,7 +22,8 @@ def nothing_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     def opened(*_: object, **__: object) -> None:
         raise AssertionError("a model was opened before the mistake was told")
 
-    monkeypatch.setattr(pipeline, "open_sealed", opened)
+    for room in (adapted, checkpoints):
+        monkeypatch.setattr(room, "open_sealed", opened)
 
 
 RULE = "  - {{metric: {}, task: '@forget', precision: nf4, at_most: {}, because: x}}\n"

@@ -84,7 +84,7 @@ def test_the_line_of_a_byte_that_is_no_text(tmp_path):
 
 
 def test_missing_file_names_the_shipped_policies(tmp_path):
-    with pytest.raises(PolicyError, match="paper, organism, release, strict"):
+    with pytest.raises(PolicyError, match="paper, organism, release, release-small, strict"):
         read_policy(tmp_path / "none.yaml")
     with pytest.raises(PolicyError, match="Did you mean strict"):
         read_policy("strct")
