@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,10 +119,15 @@ def test_a_reload_that_differs_is_an_error(
 ) -> None:
     """The kernel's weights stay; the codes they are held against belong to another layer's scale."""
     quantizer, checkpoint = made
-    layouts = {
-        name: lambda files, layer, unpack=unpack: unpack(files, layer) * 1.1
-        for name, unpack in quantizer.layouts.items()
-    }
+
+    def off(read):
+        def grid(files, layer):
+            found = read(files, layer)
+            return replace(found, weight=found.weight * 1.1)
+
+        return grid
+
+    layouts = {name: off(read) for name, read in quantizer.layouts.items()}
     monkeypatch.setattr(type(quantizer), "layouts", layouts)
     with pytest.raises(QuantizationError, match="reloaded, it differs from its codes on disk"):
         quantizer.load(checkpoint, placement)
