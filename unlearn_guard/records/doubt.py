@@ -85,7 +85,9 @@ def _clear(measurement: Measurement, distance: float, half: float, z: float) -> 
     if distance == 0.0:
         return None
     reach = min(half, z * (half if measurement.stderr is None else measurement.stderr))
-    return _items(measurement, (reach + math.sqrt(reach**2 + 4 * (half - reach) * distance)) / (2 * distance))
+    # In shares of the distance and without squares: numbers as large as floats go give infinity, not an error.
+    share, rest = reach / distance, (half - reach) / distance
+    return _items(measurement, math.hypot(share / 2, math.sqrt(rest)) + share / 2)
 
 
 def _z(level: float) -> float:
