@@ -5,12 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from unlearn_guard.errors import Defect, RunDirectoryError
 from unlearn_guard.reading import strict_json
 from unlearn_guard.records import LayerDrift
 from unlearn_guard.runs.atomic import write_bytes
+from unlearn_guard.runs.of_models import read_of
 
 NAME = "nf4.json"
 
@@ -32,22 +32,4 @@ def write_drift(folder: Path, layers: Sequence[LayerDrift], *, base: str, candid
 
 def read_drift(path: Path, *, base: str, candidate: str) -> tuple[LayerDrift, ...]:
     """The counts, if they compare these two models; RunDirectoryError with every field at fault otherwise."""
-    try:
-        data = path.read_bytes()
-        strict_json.loads(data)
-        file = _File.model_validate_json(data)
-    except ValidationError as error:
-        fields = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]
-        raise _refused(path, fields) from error
-    except (OSError, ValueError) as error:
-        raise _refused(path, [("file", str(error))]) from error
-    claims = (("base", file.base, base), ("candidate", file.candidate, candidate))
-    wrong = [(name, f"{found}, not {expected}") for name, found, expected in claims if found != expected]
-    if wrong:
-        raise _refused(path, wrong)
-    return file.layers
-
-
-def _refused(path: Path, problems: Sequence[tuple[str, str]]) -> RunDirectoryError:
-    defects = [Defect(where=where, found=what, expected="what `check` wrote") for where, what in problems]
-    return RunDirectoryError(f"{path} does not hold counts of this run's weights", defects, fix="Run the check again.")
+    return read_of(path, _File, what="counts of this run's weights", base=base, candidate=candidate).layers
